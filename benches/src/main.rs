@@ -1,0 +1,156 @@
+//! `nearfield-bench NAME --data DIR`: measures the database on a full data set and prints a table. `cargo xtask bench` builds and runs it.
+//!
+//! **It refuses** to time an answer it has not checked, to compare figures of different runs or machines, and to be part of CI:
+//! a figure stands beside what the machine itself allows, measured in the same process.
+//!
+//! # Invariants
+//!
+//! 1. Data are read and points are made before a clock starts; a clock of an import stops after a clean close and a verified reopen.
+//! 2. Every figure that a goal names is printed; a goal without its figure is a miss.
+//! 3. What is written lies in one folder, removed at the end also when a benchmark fails.
+//!
+//! # Reading order
+//!
+//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open` with what they share, `place`, `stored`, `disk`.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a benchmark measures the clock and the disk beside the engine's own seam"
+)]
+
+mod dataset;
+mod disk;
+mod flat;
+mod goals;
+mod import;
+mod machine;
+mod npy;
+mod open;
+mod place;
+mod report;
+mod singles;
+mod stored;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use dataset::DataSet;
+use goals::Goals;
+use place::Place;
+use report::Report;
+
+/// Anything that ends a benchmark early.
+type Error = Box<dyn std::error::Error>;
+type Result<T = ()> = std::result::Result<T, Error>;
+
+type Bench = fn(&DataSet, &Place, &mut Report) -> Result;
+
+const BENCHES: &[(&str, Bench)] = &[("flat", flat::run), ("import", import::run), ("open", open::run)];
+
+/// The command line. `cargo xtask bench` writes it; its own errors are friendlier than these.
+struct Options {
+    name: String,
+    bench: Bench,
+    data: PathBuf,
+    dir: Option<PathBuf>,
+    json: Option<PathBuf>,
+    goals: PathBuf,
+    check: bool,
+}
+
+fn main() -> ExitCode {
+    match options(std::env::args().skip(1)).and_then(|options| run(&options)) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
+    let name = words.next().unwrap_or_default();
+    let Some((_, bench)) = BENCHES.iter().find(|(known, _)| *known == name) else {
+        let names: Vec<&str> = BENCHES.iter().map(|(name, _)| *name).collect();
+        return Err(format!("no benchmark {name:?}; there are {}", names.join(", ")).into());
+    };
+    let goals = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/goals.toml"));
+    let mut options =
+        Options { name, bench: *bench, data: PathBuf::new(), dir: None, json: None, goals, check: false };
+    while let Some(word) = words.next() {
+        if word == "--check" {
+            options.check = true;
+            continue;
+        }
+        let value =
+            words.next().map(PathBuf::from).ok_or_else(|| format!("{word} wants a value after it"))?;
+        match word.as_str() {
+            "--data" => options.data = value,
+            "--dir" => options.dir = Some(value),
+            "--json" => options.json = Some(value),
+            "--goals" => options.goals = value,
+            _ => return Err(format!("{word:?} is not understood").into()),
+        }
+    }
+    if options.data.as_os_str().is_empty() {
+        return Err("--data DIR is missing".into());
+    }
+    Ok(options)
+}
+
+/// Runs the benchmark; false if `--check` found a miss.
+fn run(options: &Options) -> Result<bool> {
+    let goals = Goals::read(&options.goals)?;
+    let set = DataSet::read(&options.data)?;
+    let place = Place::new(options.dir.as_deref())?;
+    let mut report = Report::new(&options.name);
+    (options.bench)(&set, &place, &mut report)?;
+    drop(place);
+    let verdicts = goals.judge(&report);
+    print!("{}", report.table());
+    for verdict in &verdicts {
+        println!("{verdict}");
+    }
+    if let Some(path) = &options.json {
+        std::fs::write(path, report.json(&machine::facts(), &verdicts))
+            .map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let missed = verdicts.iter().filter(|verdict| verdict.is_miss()).count();
+    if options.check && missed > 0 {
+        println!("check: {missed} of {} goals missed", verdicts.len());
+    }
+    Ok(!options.check || missed == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options> {
+        options(line.split_whitespace().map(str::to_owned))
+    }
+
+    #[test]
+    fn the_command_line_is_understood_or_refused() {
+        let options = parse("flat --data set --check --json out.json").unwrap();
+        assert_eq!(
+            (options.name.as_str(), options.check, options.json),
+            ("flat", true, Some("out.json".into()))
+        );
+        for bad in ["", "flat", "peers --data x", "flat --data", "flat --data x --fast 1", "flat x"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_goal_belongs_to_a_benchmark() {
+        let goals = Goals::read(concat!(env!("CARGO_MANIFEST_DIR"), "/goals.toml").as_ref()).unwrap();
+        for bench in goals.benches() {
+            assert!(BENCHES.iter().any(|(name, _)| *name == bench), "{bench}");
+        }
+        for (name, _) in BENCHES {
+            assert!(goals.benches().any(|bench| bench == *name), "{name} has no goal");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! Opening databases and finding collections, vectors and ids in them, with errors that say what there is instead.
+//!
+//! **It refuses** to create anything that the user did not ask for.
+
+use std::path::Path;
+
+use nearfield::{
+    Collection, CollectionConfig, Database, Durability, ErrorKind, Options, PointId, VectorConfig,
+};
+
+use crate::args::{Target, Trust};
+use crate::failure::{Failure, Outcome};
+use crate::output::shorten;
+
+/// So many names are listed in an error.
+const NAMES_SHOWN: usize = 12;
+
+/// The folder that every database has: the one thing known here of the layout, so that a directory of something else is not made
+/// into a database by looking at it.
+const CATALOG: &str = "catalog";
+
+/// Opens a database that must be there.
+pub(crate) fn open(target: &Target) -> Outcome<Database> {
+    if !target.path.join(CATALOG).is_dir() {
+        let advice = "`nearfield import` and `nearfield collections DB create` make one, `nearfield demo` one with data";
+        return Err(Failure::not_found(format!("there is no database at {}", target.path.display())).advise(advice));
+    }
+    Ok(Database::open(&target.path, options(target.trust).create(false))?)
+}
+
+/// Opens a database, making it if it is missing.
+pub(crate) fn open_or_create(path: &Path, trust: Trust, durability: Durability) -> Outcome<Database> {
+    Ok(Database::open(path, options(trust).create(true).durability(durability))?)
+}
+
+fn options(trust: Trust) -> Options {
+    Options { allow_unsupported_fs: trust.allow_unsupported_fs, ..Options::default() }
+}
+
+/// The collection called `name` or that this alias stands for.
+pub(crate) fn collection(database: &Database, name: &str) -> Outcome<Collection> {
+    database.collection(name).map_err(|error| {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let failure = Failure::from(error);
+        if missing { failure.advise(there_is("collections", database.collections().iter())) } else { failure }
+    })
+}
+
+/// The vector `using`, or the one that is meant if none is named: the one without a name or the only one.
+pub(crate) fn vector(config: &CollectionConfig, using: Option<&str>) -> Outcome<(String, VectorConfig)> {
+    let names = || config.vectors().map(|(name, _)| name);
+    let wanted = match using {
+        Some(name) => Some(name),
+        None => {
+            names().find(|name| name.is_empty()).or_else(|| names().next().filter(|_| names().len() == 1))
+        }
+    };
+    let found = wanted.and_then(|wanted| config.vectors().find(|(name, _)| *name == wanted));
+    match (found, using) {
+        (Some((name, vector)), _) => Ok((name.to_owned(), vector)),
+        (None, Some(name)) => Err(Failure::not_found(format!("there is no vector named {name:?}"))
+            .advise(there_is("vectors", names()))),
+        (None, None) => Err(Failure::invalid("the points have several vectors: name one with --using")
+            .advise(there_is("vectors", names()))),
+    }
+}
+
+/// What a typed id can mean: a number or a UUID if it reads as one, and always the text itself.
+pub(crate) fn readings(text: &str) -> Vec<PointId> {
+    let mut readings = vec![PointId::guess(text), PointId::from(text)];
+    readings.dedup();
+    readings
+}
+
+/// The given text of a choice, for advice.
+fn there_is<T: AsRef<str>>(what: &str, names: impl Iterator<Item = T>) -> String {
+    let mut names: Vec<String> = names.map(|name| format!("{:?}", name.as_ref())).collect();
+    if names.is_empty() {
+        return format!("there are no {what} yet");
+    }
+    let more = names.len().saturating_sub(NAMES_SHOWN);
+    names.truncate(NAMES_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{what} here: {}{more}", shorten(&names.join(", "), 1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use nearfield::Metric;
+
+    use super::*;
+
+    #[test]
+    fn the_vector_that_is_meant() {
+        let one = CollectionConfig::new(3, Metric::Dot);
+        assert_eq!(vector(&one, None).unwrap().0, "");
+        let named = CollectionConfig::named("a", 3, Metric::Dot);
+        assert_eq!(vector(&named, None).unwrap().0, "a");
+        let several = named.vector("b", 4, Metric::Euclid);
+        assert_eq!(vector(&several, Some("b")).unwrap().1.dim, 4);
+        assert_eq!(vector(&several.clone().vector("", 2, Metric::Dot), None).unwrap().1.dim, 2);
+        let failure = vector(&several, None).unwrap_err();
+        assert_eq!(failure.advice(), Some(r#"vectors here: "a", "b""#));
+        assert_eq!(vector(&several, Some("c")).unwrap_err().json()["error"]["kind"], "NotFound");
+    }
+
+    #[test]
+    fn ids_are_read_both_ways() {
+        assert_eq!(readings("7"), [PointId::from(7), PointId::from("7")]);
+        assert_eq!(readings("07"), [PointId::from("07")]);
+    }
+}

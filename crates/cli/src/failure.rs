@@ -1,0 +1,93 @@
+//! Why a command stopped, in words for the person who typed it: what is wrong and what to do next.
+//!
+//! **It refuses** to carry backtraces or several lines of causes: the message is one line, the advice another.
+
+use std::fmt;
+use std::io;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+/// What a command returns.
+pub(crate) type Outcome<T> = Result<T, Failure>;
+
+/// Exit status 1: one line of message, perhaps a line of advice, and a stable word for scripts.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    kind: String,
+    message: String,
+    advice: Option<String>,
+}
+
+impl Failure {
+    /// The request or its files are wrong.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Failure { kind: "Invalid".to_owned(), message: message.into(), advice: None }
+    }
+
+    /// Something named does not exist.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Failure { kind: "NotFound".to_owned(), message: message.into(), advice: None }
+    }
+
+    /// The file system refused `what` ("read", "write") on one of the user's own files.
+    pub(crate) fn io(what: &str, path: &Path, error: &io::Error) -> Self {
+        let kind = if error.kind() == io::ErrorKind::NotFound { "NotFound" } else { "Io" };
+        Failure {
+            kind: kind.to_owned(),
+            message: format!("cannot {what} {}: {error}", path.display()),
+            advice: None,
+        }
+    }
+
+    /// Something that cannot happen did.
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        let advice = Some("this is a bug in Nearfield: please report it with the command you ran".to_owned());
+        Failure { kind: "Internal".to_owned(), message: message.into(), advice }
+    }
+
+    /// The same failure with what to do next, unless it says so already.
+    pub(crate) fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice.get_or_insert(advice.into());
+        self
+    }
+
+    /// The same failure, saying where.
+    pub(crate) fn within(mut self, place: &str) -> Self {
+        self.message = format!("{place}: {}", self.message);
+        self
+    }
+
+    /// What to do next, if there is something to say.
+    pub(crate) fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
+    /// For scripts; `kind` is one of the error kinds of the library, or `Io`.
+    pub(crate) fn json(&self) -> Json {
+        json!({"error": {"kind": self.kind, "message": self.message, "advice": self.advice}})
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl From<nearfield::Error> for Failure {
+    fn from(error: nearfield::Error) -> Self {
+        use nearfield::ErrorKind;
+        let advice = match error.kind() {
+            ErrorKind::Busy => Some("another process holds this database: wait until it ends, or stop it"),
+            ErrorKind::Full => Some("free some space on the disk and run the command again"),
+            ErrorKind::Corrupt => Some("the files are damaged: restore the directory from a backup"),
+            _ => None,
+        };
+        Failure {
+            kind: format!("{:?}", error.kind()),
+            message: error.to_string(),
+            advice: advice.map(str::to_owned),
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! `nearfield stats`: points and the room they take, by collection.
+//!
+//! **It refuses** to add up what differs: every figure is one that the engine reports.
+
+use nearfield::Database;
+use serde_json::{Value as Json, json};
+
+use crate::args::Stats;
+use crate::database;
+use crate::failure::Outcome;
+use crate::output::{Screen, bytes, thousands};
+
+/// Runs the command.
+pub(crate) fn run(screen: &Screen, command: &Stats) -> Outcome<()> {
+    let database = database::open(&command.target)?;
+    match &command.collection {
+        Some(name) => one(screen, &database, name)?,
+        None => all(screen, &database)?,
+    }
+    Ok(database.close()?)
+}
+
+fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
+    let collection = database::collection(database, name)?;
+    let stats = collection.stats()?;
+    screen.say(&screen.bold(&collection.name()))?;
+    let figures = [
+        ("points", thousands(stats.points)),
+        ("deleted rows not yet removed", thousands(stats.deleted)),
+        ("sealed segments", thousands(stats.segments)),
+        ("rows not sealed yet", thousands(stats.growing_rows)),
+        ("memory of rows not sealed yet", bytes(stats.memory_bytes)),
+        ("on disk: vectors", bytes(stats.disk.vectors)),
+        ("on disk: payload", bytes(stats.disk.payload)),
+        ("on disk: ids", bytes(stats.disk.ids)),
+        ("on disk: log, with room reserved", bytes(stats.disk.log)),
+        ("on disk: other", bytes(stats.disk.other)),
+        ("on disk: all", bytes(stats.disk.total())),
+        ("last operation", thousands(stats.visible_seq.0)),
+        ("last operation safe from power loss", thousands(stats.synced_seq.0)),
+    ];
+    let width = figures.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
+    for (label, figure) in &figures {
+        screen.say(&format!("  {} {figure:>14}", screen.dim(&format!("{label:<width$}"))))?;
+    }
+    screen.answer(&stats_json(&collection.name(), &stats))
+}
+
+fn all(screen: &Screen, database: &Database) -> Outcome<()> {
+    let (mut rows, mut answer) = (Vec::new(), Vec::new());
+    for name in database.collections() {
+        let stats = database.collection(&name)?.stats()?;
+        rows.push(vec![
+            name.clone(),
+            thousands(stats.points),
+            thousands(stats.deleted),
+            thousands(stats.segments),
+            thousands(stats.growing_rows),
+            bytes(stats.disk.total()),
+            bytes(stats.memory_bytes),
+        ]);
+        answer.push(stats_json(&name, &stats));
+    }
+    if rows.is_empty() {
+        screen.say("There are no collections yet.")?;
+    } else {
+        let heading = ["collection", "points", "deleted", "segments", "unsealed", "disk", "memory"];
+        screen.table(&heading, &[1, 2, 3, 4, 5, 6], rows)?;
+    }
+    screen.answer(&json!({"collections": answer}))
+}
+
+fn stats_json(name: &str, stats: &nearfield::Stats) -> Json {
+    json!({
+        "collection": name,
+        "points": stats.points,
+        "deleted": stats.deleted,
+        "segments": stats.segments,
+        "growing_rows": stats.growing_rows,
+        "memory_bytes": stats.memory_bytes,
+        "disk": {
+            "vectors": stats.disk.vectors,
+            "payload": stats.disk.payload,
+            "ids": stats.disk.ids,
+            "log": stats.disk.log,
+            "other": stats.disk.other,
+            "total": stats.disk.total(),
+        },
+        "visible_seq": stats.visible_seq.0,
+        "synced_seq": stats.synced_seq.0,
+        "flushed_seq": stats.flushed_seq.0,
+    })
+}

@@ -1,0 +1,385 @@
+//! Moving what is in memory into sealed files, and the switch of manifests that makes it count.
+//!
+//! | step | a crash here leaves |
+//! |---|---|
+//! | freeze the head at Seq L, sync the log through L | the log |
+//! | write segments into `staging/`, sync files and folder | staging, removed at the next open |
+//! | rename to `segments/<n>`, write `deltas/<segment>-<n>`, sync both folders | files no manifest names, removed at the next open |
+//! | swap the manifest: **the commit point** | the new state |
+//! | switch versions in memory, carry later deaths and patches over, release log, remove what two manifests no longer name | leftovers, removed later |
+//!
+//! A failure before the swap is discarded and tried again later; a failed swap stops the shard, for nobody can know its outcome.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use nearfield_codec::crc32c;
+use nearfield_segment::{Growing, Sealed, SealedFiles, Segment, Written, seal, write_file};
+use nearfield_types::Seq;
+use nearfield_types::limits::SEGMENT_ROWS_MAX;
+use nearfield_wal::LogError;
+
+use crate::cell::{Cell, ManifestCell};
+use crate::collection::{Collection, Durability};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
+use crate::version::Member;
+
+/// Frozen heads that may wait before writers must wait too.
+const FROZEN_MAX: usize = 2;
+/// In `process` durability, how long a write may stay in the page cache alone.
+const SYNC_AFTER_MS: u64 = 100;
+/// How long after the last group a mark in the log ends the doubt about it.
+const MARK_AFTER_MS: u64 = 50;
+/// At a clean close, a log shorter than this is left to be replayed instead of sealing a tiny segment.
+const CLOSE_REPLAY_BYTES: u64 = 1 << 20;
+
+/// What the committer of a shard knows: the value of the cell and the one before it.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) cell: ManifestCell,
+    pub(crate) version: u64,
+    pub(crate) manifest: Manifest,
+    /// What reading would fall back to if the newest manifest were damaged.
+    pub(crate) previous: Option<Manifest>,
+}
+
+/// A frozen segment on its way to disk.
+struct Sealing {
+    source: Arc<Growing>,
+    number: u64,
+    /// `None` if all its rows are dead.
+    written: Option<Written>,
+}
+
+impl Collection {
+    /// Does what the log is due: the sync of `process` writes, the mark after the last group. Called every few tens of
+    /// milliseconds by whoever owns the collection; cheap when nothing is due.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] if the log failed; the shard is then poisoned.
+    pub fn maintain_log(&self) -> Result<()> {
+        let now = self.options.clock.now_ms();
+        let due = |since: u64, after: u64| since != 0 && now.saturating_sub(since) >= after;
+        if self.options.durability == Durability::Process
+            && due(self.dirty_since_ms.load(Ordering::Acquire), SYNC_AFTER_MS)
+        {
+            self.sync()?;
+        }
+        let unmarked = self.unmarked_since_ms.load(Ordering::Acquire);
+        if due(unmarked, MARK_AFTER_MS) && self.check_writable().is_ok() {
+            self.mark(unmarked)?;
+        }
+        Ok(())
+    }
+
+    /// Seals what waits to be sealed. Called like [`Collection::maintain_log`], best from another thread: it takes as long as
+    /// the disk needs.
+    ///
+    /// # Errors
+    ///
+    /// What sealing met; it is tried again at the next call unless the shard was poisoned.
+    pub fn maintain_segments(&self) -> Result<()> {
+        if self.checkpoint_due() { self.checkpoint() } else { Ok(()) }
+    }
+
+    /// True once a head waits to be sealed or the log has grown past its budget.
+    pub fn checkpoint_due(&self) -> bool {
+        self.current.load().frozen().next().is_some()
+            || self.logged_bytes.load(Ordering::Relaxed) >= self.options.log_bytes_max
+    }
+
+    /// Seals all that is in memory, commits it, and releases the log up to there.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Full`] without room (nothing is lost, try again), [`ErrorKind::Unavailable`] if the manifest's outcome is
+    /// unknown.
+    pub fn flush(&self) -> Result<()> {
+        self.checkpoint()?;
+        self.settle(&mut self.checkpoint.lock())
+    }
+
+    /// Ends the collection cleanly: what is in memory is sealed if replaying it would take noticeable time, the log is synced
+    /// and ended. The collection takes no writes afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::flush`]. What was acknowledged stays as durable as it was.
+    pub fn close(&self) -> Result<()> {
+        if self.check_writable().is_err() {
+            return Ok(());
+        }
+        if self.logged_bytes.load(Ordering::Relaxed) >= CLOSE_REPLAY_BYTES {
+            self.flush()?;
+        }
+        let log = self.writer.lock().log.take();
+        self.shut();
+        match log {
+            Some(log) => log.close().map(drop).map_err(|e| self.log_error(e)),
+            None => Ok(()),
+        }
+    }
+
+    /// Waits for room in memory: with too many heads waiting to be sealed, a writer seals them itself.
+    pub(crate) fn make_room(&self) -> Result<()> {
+        if self.current.load().frozen().count() < FROZEN_MAX {
+            return Ok(());
+        }
+        self.check_writable()?;
+        let mut ledger = self.checkpoint.lock();
+        if self.current.load().frozen().count() < FROZEN_MAX {
+            return Ok(());
+        }
+        self.checkpoint_locked(&mut ledger).map_err(|e| e.within("the segments in memory could not be sealed"))
+    }
+
+    fn mark(&self, seen: u64) -> Result<()> {
+        let marked = match self.writer.lock().log.as_mut().map_or(Ok(None), |log| log.sync_mark()) {
+            // Without room the doubt about the last group stays, and nothing else.
+            Err(LogError::Full) => None,
+            marked => marked.map_err(|e| self.log_error(e))?,
+        };
+        if let Some(marked) = marked {
+            self.sync_log(marked)?;
+        }
+        // A group that was synced meanwhile keeps its own, later time.
+        let _ = self.unmarked_since_ms.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn checkpoint(&self) -> Result<()> {
+        self.check_writable()?;
+        self.checkpoint_locked(&mut self.checkpoint.lock())
+    }
+
+    fn checkpoint_locked(&self, ledger: &mut Ledger) -> Result<()> {
+        let logged = self.logged_bytes.swap(0, Ordering::Relaxed);
+        let done = self.checkpoint_steps(ledger);
+        if done.is_err() {
+            self.logged_bytes.fetch_add(logged, Ordering::Relaxed);
+        }
+        done
+    }
+
+    fn checkpoint_steps(&self, ledger: &mut Ledger) -> Result<()> {
+        let (through, frozen) = {
+            let _writer = self.writer.lock();
+            self.freeze();
+            (self.applied(), self.current.load().frozen().cloned().collect::<Vec<_>>())
+        };
+        let unchanged = frozen.is_empty() && through == ledger.manifest.flushed;
+        if unchanged {
+            return Ok(());
+        }
+        self.sync_through(through)?;
+        let mut manifest = ledger.manifest.clone();
+        let sealing = self.write_segments(frozen, through, &mut manifest)?;
+        self.write_deltas(through, &mut manifest, ledger.version + 1)?;
+        manifest.flushed = through;
+        self.commit(ledger, manifest)?;
+        self.switch(ledger, sealing, through)?;
+        self.flushed.store(through.0, Ordering::Release);
+        self.tidy_up(ledger);
+        Ok(())
+    }
+
+    fn write_segments(&self, frozen: Vec<Arc<Growing>>, through: Seq, manifest: &mut Manifest) -> Result<Vec<Sealing>> {
+        let mut sealing = Vec::with_capacity(frozen.len());
+        for source in frozen {
+            debug_assert!(source.len() as usize <= SEGMENT_ROWS_MAX);
+            let number = manifest.next_segment;
+            manifest.next_segment += 1;
+            let written = self.write_segment(&source, number, through)?;
+            if let Some(written) = &written {
+                manifest.segments.push(segment_entry(number, written));
+            }
+            sealing.push(Sealing { source, number, written });
+        }
+        if sealing.iter().any(|one| one.written.is_some()) {
+            self.sync_folder("segments")?;
+        }
+        Ok(sealing)
+    }
+
+    fn write_segment(&self, source: &Growing, number: u64, through: Seq) -> Result<Option<Written>> {
+        let staging = format!("{}/staging/{number}", self.folder);
+        let target = segment_folder(&self.folder, number);
+        let failed = |e| Error::io(format!("sealing segment {number}"), e);
+        // A discarded attempt may have left its staging or, renamed but never committed, its target.
+        for leftover in [&staging, &target] {
+            match self.dir.remove(leftover) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(failed(e)),
+                _ => {}
+            }
+        }
+        let write = || {
+            self.dir.make_dir(&staging)?;
+            let written = seal(source, through, &*self.dir, &staging)?;
+            self.dir.sync_dir(&staging)?;
+            if written.rows > 0 {
+                self.dir.rename(&staging, &target)?;
+            } else {
+                self.dir.remove(&staging)?;
+            }
+            Ok(written)
+        };
+        match write() {
+            Ok(written) => Ok((written.rows > 0).then_some(written)),
+            Err(e) => {
+                let _ = self.dir.remove(&staging);
+                Err(failed(e))
+            }
+        }
+    }
+
+    /// Writes the deaths and patches of every sealed segment that changed since its last delta.
+    fn write_deltas(&self, through: Seq, manifest: &mut Manifest, number: u64) -> Result<()> {
+        let version = self.current.load_full();
+        let mut wrote = false;
+        for member in version.settled() {
+            let (Segment::Sealed(sealed), Some(id)) = (&member.segment, member.number) else { continue };
+            let Some(entry) = manifest.segments.iter_mut().find(|entry| entry.id == id) else { continue };
+            if sealed.last_change() <= manifest.flushed {
+                continue;
+            }
+            let path = delta_path(&self.folder, id, number);
+            match self.dir.remove(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io(format!("replacing {path}"), e));
+                }
+                _ => {}
+            }
+            let delta = sealed.delta(through);
+            let summary = write_file(&*self.dir, &path, |sink| delta.write(sink));
+            let summary = summary.map_err(|e| Error::io(format!("writing {path}"), e))?;
+            entry.delta = Some((number, FileEntry { kind: FileKind::Delta, generation: 0, summary }));
+            wrote = true;
+        }
+        if wrote { self.sync_folder("deltas") } else { Ok(()) }
+    }
+
+    fn sync_folder(&self, name: &str) -> Result<()> {
+        let path = format!("{}/{name}", self.folder);
+        self.dir.sync_dir(&path).map_err(|e| Error::io(format!("syncing {path}"), e))
+    }
+
+    /// The commit point. Whatever goes wrong here, nobody knows which manifest is the last: the shard stops.
+    fn commit(&self, ledger: &mut Ledger, mut manifest: Manifest) -> Result<()> {
+        manifest.synced = self.synced_seq().max(manifest.flushed);
+        manifest.previous_crc = crc32c(&ledger.manifest.encode());
+        match ledger.cell.swap_if(Some(ledger.version), &manifest.encode()) {
+            Ok(version) => {
+                ledger.version = version;
+                ledger.previous = Some(std::mem::replace(&mut ledger.manifest, manifest));
+                Ok(())
+            }
+            Err(error) => {
+                self.poison(&format!("its manifest could not be replaced ({error})"));
+                Err(Error::caused(ErrorKind::Unavailable, "the manifest could not be replaced", error))
+            }
+        }
+    }
+
+    /// Puts the sealed segments in the place of the growing ones they were made from.
+    fn switch(&self, ledger: &Ledger, sealing: Vec<Sealing>, through: Seq) -> Result<()> {
+        let mut opened = Vec::with_capacity(sealing.len());
+        for one in sealing {
+            let sealed = match &one.written {
+                None => None,
+                Some(written) => {
+                    let folder = segment_folder(&self.folder, one.number);
+                    let open = Sealed::open(&*self.dir, &folder, &self.schema, written.rows, &written.files, None);
+                    let sealed = open.map_err(|(path, e)| {
+                        self.poison(&format!("{path}, just written, cannot be read ({e})"));
+                        Error::caused(ErrorKind::Corrupt, format!("{path}, just written, cannot be read"), e)
+                    })?;
+                    Some(Arc::new(sealed))
+                }
+            };
+            opened.push((one, sealed));
+        }
+        let _writer = self.writer.lock();
+        let version = self.current.load_full();
+        let mut members = Vec::with_capacity(version.settled().len());
+        for member in version.settled() {
+            match &member.segment {
+                Segment::Growing(growing) => {
+                    let Some((one, sealed)) = opened.iter().find(|(one, _)| Arc::ptr_eq(&one.source, growing)) else {
+                        members.push(member.clone());
+                        continue;
+                    };
+                    if let (Some(written), Some(sealed)) = (&one.written, sealed) {
+                        written.carry(growing, sealed);
+                        let segment = Segment::Sealed(Arc::clone(sealed));
+                        members.push(Member { segment, number: Some(one.number) });
+                    }
+                }
+                Segment::Sealed(sealed) if sealed.patched_before(through) => {
+                    let segment = Segment::Sealed(Arc::new(sealed.compacted(through)));
+                    members.push(Member { segment, number: member.number });
+                }
+                Segment::Sealed(_) => members.push(member.clone()),
+            }
+        }
+        debug_assert_eq!(ledger.manifest.flushed, through);
+        self.install(members, Arc::clone(version.head()));
+        Ok(())
+    }
+
+    /// Releases what neither of the last two manifests needs. Failing to is harmless; it is tried again next time.
+    fn tidy_up(&self, ledger: &Ledger) {
+        let fallback = ledger.previous.as_ref().map_or(ledger.manifest.flushed, |previous| previous.flushed);
+        let _ = self.release_log(fallback.min(ledger.manifest.flushed));
+        let mut kept = vec![&ledger.manifest];
+        kept.extend(&ledger.previous);
+        let _ = remove_unnamed(&*self.dir, &self.folder, &kept);
+    }
+
+    /// Writes the manifest once more if the one before still needs log or files that the newest does not.
+    fn settle(&self, ledger: &mut Ledger) -> Result<()> {
+        let settled = ledger.previous.as_ref().is_some_and(|previous| {
+            previous.flushed == ledger.manifest.flushed && previous.segments == ledger.manifest.segments
+        });
+        if !settled {
+            self.commit(ledger, ledger.manifest.clone())?;
+        }
+        self.tidy_up(ledger);
+        Ok(())
+    }
+}
+
+fn segment_entry(number: u64, written: &Written) -> SegmentEntry {
+    let SealedFiles { ids, payload, vectors } = &written.files;
+    let file = |kind, summary: &nearfield_codec::Summary| FileEntry { kind, generation: 0, summary: *summary };
+    let mut files = vec![file(FileKind::Ids, ids), file(FileKind::Payload, payload)];
+    files.extend(vectors.iter().enumerate().map(|(at, summary)| file(FileKind::Vectors(at as u16), summary)));
+    SegmentEntry { id: number, rows: written.rows, codec_epoch: 0, files, delta: None }
+}
+
+pub(crate) fn segment_folder(folder: &str, number: u64) -> String {
+    format!("{folder}/segments/{number}")
+}
+
+pub(crate) fn delta_path(folder: &str, segment: u64, number: u64) -> String {
+    format!("{folder}/deltas/{segment}-{number}")
+}
+
+/// Removes segments and deltas that none of `kept` names. Any error while looking removes nothing.
+pub(crate) fn remove_unnamed(dir: &dyn nearfield_platform::Dir, folder: &str, kept: &[&Manifest]) -> std::io::Result<()> {
+    let segments = format!("{folder}/segments");
+    let deltas = format!("{folder}/deltas");
+    let mut named: HashSet<String> = HashSet::new();
+    for entry in kept.iter().flat_map(|manifest| &manifest.segments) {
+        named.insert(segment_folder(folder, entry.id));
+        named.extend(entry.delta.as_ref().map(|(number, _)| delta_path(folder, entry.id, *number)));
+    }
+    let mut unnamed = Vec::new();
+    for place in [&segments, &deltas] {
+        let paths = dir.list(place)?.into_iter().map(|entry| format!("{place}/{}", entry.name));
+        unnamed.extend(paths.filter(|path| !named.contains(path)));
+    }
+    unnamed.iter().try_for_each(|path| dir.remove(path))
+}

@@ -1,0 +1,491 @@
+//! The collection: one shard with its log, its versions and its one writer.
+//!
+//! Locks, always taken in this order: `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
+//! readers take and the Seq they may see). Readers take none of them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use arc_swap::ArcSwap;
+use nearfield_platform::{Clock, Dir, Entropy, SystemClock, SystemEntropy};
+use nearfield_segment::{Growing, NewPoint, Schema};
+use nearfield_types::{Object, PointId, Seq};
+use nearfield_wal::{Class, FileLogWriter, Kind, LogError, LogWriter, Syncer};
+use parking_lot::{Mutex, RwLock};
+
+use crate::checkpoint::Ledger;
+use crate::config::CollectionConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operation::{Operation, Row, Stored};
+use crate::point::Point;
+use crate::prepare;
+use crate::version::{Member, Version};
+use crate::view::{View, read_payload};
+
+/// When a write is acknowledged.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Once it is in the page cache: it survives a killed process, and power loss after at most 200 ms. The default.
+    #[default]
+    Process,
+    /// Once it is on the disk: it survives power loss.
+    Sync,
+}
+
+/// How a collection runs; none of it changes what is stored.
+#[derive(Clone, Debug)]
+pub struct CollectionOptions {
+    /// When writes are acknowledged.
+    pub durability: Durability,
+    /// The head is sealed at this many rows.
+    pub head_rows_max: u32,
+    /// The head is sealed at this many bytes.
+    pub head_bytes_max: u64,
+    /// A checkpoint is due once this many bytes were logged since the last.
+    pub log_bytes_max: u64,
+    /// True if nobody calls [`Collection::maintain_segments`]: the writer then seals before its call returns.
+    pub inline_maintenance: bool,
+    /// The clock for pauses and ages; correctness never reads it.
+    pub clock: Arc<dyn Clock>,
+    /// The source of fresh identities.
+    pub entropy: Arc<dyn Entropy>,
+}
+
+impl CollectionOptions {
+    /// The defaults over the machine's clock and entropy.
+    pub fn system() -> Self {
+        CollectionOptions {
+            durability: Durability::default(),
+            head_rows_max: 256 << 10,
+            head_bytes_max: 512 << 20,
+            log_bytes_max: 1 << 30,
+            inline_maintenance: false,
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(SystemEntropy),
+        }
+    }
+}
+
+/// Whether the shard still takes writes.
+#[derive(Debug)]
+enum State {
+    Open,
+    /// A log or manifest operation failed: what is stored is read-only until it is opened again.
+    Poisoned(String),
+    Closed,
+}
+
+/// What only the writer touches.
+pub(crate) struct Writer {
+    /// `None` before recovery is done and after the close.
+    pub(crate) log: Option<FileLogWriter>,
+}
+
+/// A durable collection. Share it by `Arc`; every method may be called from several threads.
+pub struct Collection {
+    pub(crate) dir: Arc<dyn Dir>,
+    pub(crate) folder: String,
+    pub(crate) config: Arc<CollectionConfig>,
+    pub(crate) schema: Schema,
+    pub(crate) options: CollectionOptions,
+    pub(crate) current: ArcSwap<Version>,
+    pub(crate) checkpoint: Mutex<Ledger>,
+    pub(crate) writer: Mutex<Writer>,
+    reveal: Mutex<()>,
+    syncer: OnceLock<Arc<dyn Syncer>>,
+    /// The last operation that is whole in memory.
+    applied: AtomicU64,
+    /// Bytes logged since the last checkpoint began.
+    pub(crate) logged_bytes: AtomicU64,
+    /// When the last write was applied and not yet known durable, in clock milliseconds; 0 if none is.
+    pub(crate) dirty_since_ms: AtomicU64,
+    /// When the last group was synced and not yet marked, in clock milliseconds; 0 if none is.
+    pub(crate) unmarked_since_ms: AtomicU64,
+    pub(crate) flushed: AtomicU64,
+    state: RwLock<State>,
+}
+
+impl std::fmt::Debug for Collection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Collection").field("folder", &self.folder).field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl Collection {
+    /// A collection of these sealed segments with an empty head, revealed as far as its manifest goes. It takes no writes
+    /// before [`Collection::start`].
+    pub(crate) fn assemble(
+        dir: Arc<dyn Dir>,
+        folder: String,
+        config: CollectionConfig,
+        options: CollectionOptions,
+        members: Vec<Member>,
+        ledger: Ledger,
+    ) -> Collection {
+        let flushed = ledger.manifest.flushed;
+        let schema = crate::recovery::schema_of(&config);
+        let head = Arc::new(Growing::new(&schema));
+        Collection {
+            dir,
+            folder,
+            config: Arc::new(config),
+            options,
+            current: ArcSwap::from_pointee(Version::new(members, head, flushed)),
+            schema,
+            checkpoint: Mutex::new(ledger),
+            writer: Mutex::new(Writer { log: None }),
+            reveal: Mutex::new(()),
+            syncer: OnceLock::new(),
+            applied: AtomicU64::new(flushed.0),
+            logged_bytes: AtomicU64::new(0),
+            dirty_since_ms: AtomicU64::new(0),
+            unmarked_since_ms: AtomicU64::new(0),
+            flushed: AtomicU64::new(flushed.0),
+            state: RwLock::new(State::Open),
+        }
+    }
+
+    /// Ends recovery: what was replayed is durable and visible, and writes are taken.
+    pub(crate) fn start(&mut self, log: FileLogWriter, syncer: Arc<dyn Syncer>) {
+        self.writer.get_mut().log = Some(log);
+        self.syncer.get_or_init(|| syncer);
+        self.reveal(self.applied());
+    }
+
+    /// What the collection is made of.
+    pub fn config(&self) -> &CollectionConfig {
+        &self.config
+    }
+
+    /// What can be read now, held still.
+    pub fn view(&self) -> View {
+        let version = self.current.load_full();
+        let seen = version.visible();
+        View { version, config: Arc::clone(&self.config), seen }
+    }
+
+    /// Stores points; those of the same ids are replaced, vectors and payload. One operation: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for a point that does not fit, [`ErrorKind::Full`] without room, [`ErrorKind::Unavailable`] if the
+    /// outcome is unknown.
+    pub fn upsert(&self, points: Vec<Point>) -> Result<Seq> {
+        let stored = prepare::points(&self.config, points)?;
+        self.write_points(stored, |_, _| Ok(()))
+    }
+
+    /// Stores points whose ids are not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exists`] if one is, else as [`Collection::upsert`].
+    pub fn insert(&self, points: Vec<Point>) -> Result<Seq> {
+        let given = points.len();
+        let stored = prepare::points(&self.config, points)?;
+        if stored.len() < given {
+            return Err(Error::invalid("an id occurs more than once among the points to insert"));
+        }
+        self.write_points(stored, |version, stored| {
+            match stored.iter().find(|point| version.find(&point.id, Seq::MAX).is_some()) {
+                Some(point) => Err(Error::new(ErrorKind::Exists, format!("point {:?} exists already", point.id))),
+                None => Ok(()),
+            }
+        })
+    }
+
+    /// Deletes points; returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`]. Deleting goes on where the disk is too full for other writes, as long as it can be logged.
+    pub fn delete(&self, ids: &[PointId]) -> Result<u64> {
+        prepare::ids(ids)?;
+        self.write(Class::Reducing, |version| {
+            let found = existing(version, ids);
+            let count = found.len() as u64;
+            Ok((Operation::Delete(found), count))
+        })
+    }
+
+    /// Replaces the payload of points; returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`].
+    pub fn replace_payload(&self, ids: &[PointId], payload: Object) -> Result<u64> {
+        prepare::ids(ids)?;
+        let row = prepare::payload(payload)?;
+        self.write(Class::Ordinary, |version| {
+            let found = existing(version, ids);
+            let count = found.len() as u64;
+            Ok((Operation::Patch(vec![(row, found)]), count))
+        })
+    }
+
+    /// Sets the keys of `changes` in the payload of points, at the top level; returns how many points there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`]; [`ErrorKind::Invalid`] if a merged payload passes the limits.
+    pub fn merge_payload(&self, ids: &[PointId], changes: Object) -> Result<u64> {
+        prepare::ids(ids)?;
+        if let Err(error) = changes.check() {
+            changes.dismantle();
+            return Err(Error::caused(ErrorKind::Invalid, "payload is refused", error));
+        }
+        self.write(Class::Ordinary, |version| {
+            let found = existing(version, ids);
+            let count = found.len() as u64;
+            let merged = found.into_iter().map(|id| merged_row(version, id, &changes)).collect::<Result<_>>()?;
+            Ok((Operation::Patch(merged), count))
+        })
+    }
+
+    /// Makes everything applied so far survive power loss; returns the last Seq that does.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] if the disk failed: the collection is then read-only.
+    pub fn sync(&self) -> Result<Seq> {
+        self.sync_through(self.applied())
+    }
+
+    /// Every operation at or before this may be seen by readers.
+    pub fn visible_seq(&self) -> Seq {
+        self.current.load().visible()
+    }
+
+    /// Every operation at or before this survives power loss.
+    pub fn synced_seq(&self) -> Seq {
+        self.syncer.get().map_or(Seq::ZERO, |syncer| syncer.synced())
+    }
+
+    /// Every operation at or before this is in sealed files.
+    pub fn flushed_seq(&self) -> Seq {
+        Seq(self.flushed.load(Ordering::Acquire))
+    }
+
+    /// Refuses everything from now on; used when the collection is deleted or closed.
+    pub fn shut(&self) {
+        *self.state.write() = State::Closed;
+    }
+
+    /// Stops taking writes until it is opened again: the log or the manifest could not be written, or whoever maintains the
+    /// collection failed.
+    pub fn poison(&self, why: &dyn std::fmt::Display) {
+        let mut state = self.state.write();
+        if matches!(*state, State::Open) {
+            *state = State::Poisoned(why.to_string());
+        }
+    }
+
+    pub(crate) fn applied(&self) -> Seq {
+        Seq(self.applied.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        match &*self.state.read() {
+            State::Open => Ok(()),
+            State::Closed => Err(closed()),
+            State::Poisoned(why) => {
+                let context = format!("the collection is read-only until it is opened again, because {why}");
+                Err(Error::new(ErrorKind::Unavailable, context))
+            }
+        }
+    }
+
+    /// Logs, applies and acknowledges points that `check` accepts.
+    fn write_points(&self, stored: Vec<Stored>, check: impl FnOnce(&Version, &[Stored]) -> Result<()>) -> Result<Seq> {
+        let operation = Operation::Upsert(stored);
+        prepare::size(&operation)?;
+        // The bulk of the work needs no lock: it only turns values into bytes.
+        let bytes = operation.encode();
+        self.make_room()?;
+        let Operation::Upsert(stored) = &operation else { unreachable!("made three lines above") };
+        if stored.is_empty() {
+            self.check_writable()?;
+            return Ok(self.visible_seq());
+        }
+        let seq = {
+            let mut writer = self.writer.lock();
+            self.check_writable()?;
+            check(&self.current.load(), stored)?;
+            self.log_and_apply(&mut writer, Class::Ordinary, &bytes, &operation)?
+        };
+        self.acknowledge(seq)?;
+        Ok(seq)
+    }
+
+    /// Resolves an operation against the applied state, logs, applies and acknowledges it. One that changes nothing is not logged.
+    fn write<R>(&self, class: Class, resolve: impl FnOnce(&Version) -> Result<(Operation, R)>) -> Result<R> {
+        self.make_room()?;
+        let (seq, result) = {
+            let mut writer = self.writer.lock();
+            self.check_writable()?;
+            let (operation, result) = resolve(&self.current.load())?;
+            if operation.is_empty() {
+                return Ok(result);
+            }
+            prepare::size(&operation)?;
+            (self.log_and_apply(&mut writer, class, &operation.encode(), &operation)?, result)
+        };
+        self.acknowledge(seq)?;
+        Ok(result)
+    }
+
+    fn log_and_apply(&self, writer: &mut Writer, class: Class, bytes: &[u8], operation: &Operation) -> Result<Seq> {
+        let log = writer.log.as_mut().ok_or_else(closed)?;
+        let seq = log.append(Kind::Batch, class, &[bytes]).map_err(|e| self.log_error(e))?;
+        self.logged_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.apply(seq, operation).inspect_err(|e| self.poison(e))?;
+        let now = self.options.clock.now_ms().max(1);
+        let _ = self.dirty_since_ms.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+        if self.options.durability == Durability::Process {
+            self.reveal(seq);
+        }
+        Ok(seq)
+    }
+
+    /// Changes memory as the operation says. Called with the writer's lock, or by recovery before anybody else can.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] for rows that do not fit: validation has let something through.
+    pub(crate) fn apply(&self, seq: Seq, operation: &Operation) -> Result<()> {
+        match operation {
+            Operation::Upsert(points) => {
+                let version = self.version_with_room(points.len());
+                for point in points {
+                    kill(&version, &point.id, seq);
+                }
+                let rows: Vec<NewPoint<'_>> = points.iter().map(Stored::as_new).collect();
+                let pushed = version.head().push(seq, &rows);
+                pushed.map_err(|e| Error::caused(ErrorKind::Internal, "a row does not fit its segment", e))?;
+            }
+            Operation::Delete(ids) => {
+                let version = self.current.load();
+                ids.iter().for_each(|id| kill(&version, id, seq));
+            }
+            Operation::Patch(groups) => {
+                let version = self.current.load();
+                for (row, ids) in groups {
+                    for id in ids {
+                        if let Some((segment, slot)) = version.find(id, Seq::MAX) {
+                            segment.patch(slot, seq, Row::clone(row));
+                        }
+                    }
+                }
+            }
+        }
+        self.applied.store(seq.0, Ordering::Release);
+        Ok(())
+    }
+
+    /// The current version, after a full head was set aside for sealing.
+    fn version_with_room(&self, rows: usize) -> arc_swap::Guard<Arc<Version>> {
+        let version = self.current.load();
+        let head = version.head();
+        let full = head.len() as usize + rows > self.options.head_rows_max as usize
+            || head.bytes() >= self.options.head_bytes_max;
+        if head.is_empty() || !full {
+            return version;
+        }
+        self.freeze();
+        self.current.load()
+    }
+
+    /// Puts an empty head in the place of the current one, which then waits to be sealed. The caller is the writer.
+    pub(crate) fn freeze(&self) {
+        let version = self.current.load();
+        if !version.head().is_empty() {
+            self.install(version.members().to_vec(), Arc::new(Growing::new(&self.schema)));
+        }
+    }
+
+    /// Publishes a version. The caller is the writer. Whoever reveals meanwhile waits, so the new version never lags behind
+    /// what was acknowledged.
+    pub(crate) fn install(&self, settled: Vec<Member>, head: Arc<Growing>) {
+        let _guard = self.reveal.lock();
+        let visible = self.current.load().visible();
+        self.current.store(Arc::new(Version::new(settled, head, visible)));
+    }
+
+    /// Lets readers see up to `through`, but never an operation that is not applied whole: a sync may cover a frame whose
+    /// writer is still at it.
+    pub(crate) fn reveal(&self, through: Seq) {
+        let _guard = self.reveal.lock();
+        self.current.load().reveal(through.min(self.applied()));
+    }
+
+    fn acknowledge(&self, seq: Seq) -> Result<()> {
+        if self.options.durability == Durability::Sync {
+            self.sync_through(seq)?;
+        }
+        if self.options.inline_maintenance { self.maintain_segments() } else { Ok(()) }
+    }
+
+    pub(crate) fn sync_through(&self, seq: Seq) -> Result<Seq> {
+        self.dirty_since_ms.store(0, Ordering::Release);
+        let through = self.sync_log(seq)?;
+        self.reveal(through);
+        self.unmarked_since_ms.store(self.options.clock.now_ms().max(1), Ordering::Release);
+        Ok(through)
+    }
+
+    /// Makes the log durable through `seq` without revealing anything.
+    pub(crate) fn sync_log(&self, seq: Seq) -> Result<Seq> {
+        self.syncer.get().ok_or_else(closed)?.sync(seq).map_err(|e| self.log_error(e))
+    }
+
+    /// Lets the log forget what is at or before `through`.
+    pub(crate) fn release_log(&self, through: Seq) -> Result<()> {
+        self.syncer.get().ok_or_else(closed)?.release(through).map_err(|e| Error::caused(ErrorKind::Unavailable, "the log", e))
+    }
+
+    /// What a failed log means for the shard: no room is an answer, all else ends its writing.
+    pub(crate) fn log_error(&self, error: LogError) -> Error {
+        match error {
+            LogError::Full => Error::caused(ErrorKind::Full, "no room for the log: free some space", error),
+            LogError::TooLarge { .. } => Error::caused(ErrorKind::Invalid, "the write is too large", error),
+            other => {
+                self.poison(&other);
+                Error::caused(ErrorKind::Unavailable, "the log failed, the outcome is unknown", other)
+            }
+        }
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::NotFound, "the collection was closed or deleted")
+}
+
+impl Operation {
+    fn is_empty(&self) -> bool {
+        match self {
+            Operation::Upsert(points) => points.is_empty(),
+            Operation::Delete(ids) => ids.is_empty(),
+            Operation::Patch(groups) => groups.iter().all(|(_, ids)| ids.is_empty()),
+        }
+    }
+}
+
+/// Those of `ids` that there are, each once.
+fn existing(version: &Version, ids: &[PointId]) -> Vec<PointId> {
+    let mut seen = std::collections::HashSet::with_capacity(ids.len());
+    let there = ids.iter().filter(|id| seen.insert(*id) && version.find(id, Seq::MAX).is_some());
+    there.cloned().collect()
+}
+
+fn kill(version: &Version, id: &PointId, at: Seq) {
+    if let Some((segment, slot)) = version.find(id, Seq::MAX) {
+        segment.kill(slot, at);
+    }
+}
+
+fn merged_row(version: &Version, id: PointId, changes: &Object) -> Result<(Row, Vec<PointId>)> {
+    let (segment, slot) = version.find(&id, Seq::MAX).ok_or(Error::new(ErrorKind::Internal, "a point just found is gone"))?;
+    let mut payload = read_payload(segment, slot, Seq::MAX)?;
+    payload.merge(changes);
+    Ok((prepare::payload(payload)?, vec![id]))
+}

@@ -1,0 +1,33 @@
+//! Every constant of the collection's files, as `docs/format.md` lists them.
+
+/// A value of a commit cell: a shard's manifest or the catalog.
+pub const CELL_MAGIC: [u8; 4] = *b"NFmf";
+/// Version of the cell's frame.
+pub const CELL_VERSION: u16 = 1;
+/// Version of the shard manifest inside the cell.
+pub const MANIFEST_VERSION: u16 = 1;
+/// Version of the operations inside log frames.
+pub const OPERATION_VERSION: u8 = 1;
+
+/// Log operation: points written, older rows of the same ids die.
+pub const OPERATION_UPSERT: u8 = 1;
+/// Log operation: ids deleted.
+pub const OPERATION_DELETE: u8 = 2;
+/// Log operation: payloads replaced in place.
+pub const OPERATION_PATCH: u8 = 3;
+
+/// Id kind in log operations: u64.
+pub const ID_NUMBER: u8 = 1;
+/// Id kind in log operations: 16 bytes.
+pub const ID_UUID: u8 = 2;
+/// Id kind in log operations: u32 length and text.
+pub const ID_STRING: u8 = 3;
+
+/// File kind in manifests: point map.
+pub const FILE_IDS: u8 = 1;
+/// File kind in manifests: payload rows.
+pub const FILE_PAYLOAD: u8 = 2;
+/// File kind in manifests: rows of one named vector.
+pub const FILE_VECTORS: u8 = 3;
+/// File kind in manifests: deaths and patches.
+pub const FILE_DELTA: u8 = 4;

@@ -1,0 +1,45 @@
+//! One durable collection: its log, its versions, its one writer, checkpoints and recovery.
+//!
+//! **It refuses** to know other collections, aliases, protocols and threads: whoever owns it calls [`Collection::maintain_log`] and
+//! [`Collection::maintain_segments`].
+//!
+//! # Invariants
+//!
+//! 1. Ground truth is the log and the files named by the newest manifest. Everything else can be lost.
+//! 2. One writer: it validates, resolves against the applied state, logs, and applies at once. Replay is a pure function of
+//!    the log.
+//! 3. Readers see an operation whole or not at all: they hold a version and one Seq taken from it, and the Seq advances only
+//!    over operations that are applied whole and, in `sync` durability, on the disk.
+//! 4. A checkpoint at L writes every death and patch at or before L before its manifest commits; later ones are carried over
+//!    inside the switch.
+//! 5. A failed log write, log sync or manifest swap stops the shard for good; nothing else does.
+//! 6. Log is released, and files are removed, only when neither of the last two manifests needs them.
+//!
+//! # Reading order
+//!
+//! `collection` (the writer), `version`, `view` (the readers), `checkpoint`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `prepare`, `point`, `config`, `error`.
+
+mod cell;
+mod checkpoint;
+mod collection;
+mod config;
+mod error;
+pub mod format;
+mod manifest;
+mod operation;
+mod point;
+mod prepare;
+mod recovery;
+mod stats;
+mod version;
+mod view;
+
+pub use cell::{Cell, ManifestCell, Versioned, decode as decode_cell};
+pub use collection::{Collection, CollectionOptions, Durability};
+pub use config::{CollectionConfig, VectorConfig};
+pub use error::{Error, ErrorKind, Result};
+pub use manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
+pub use point::{DiskBytes, Hit, NamedVectors, Point, Query, Record, Stats, Vectors, With};
+pub use recovery::OpenReport;
+pub use view::View;

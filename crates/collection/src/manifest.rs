@@ -1,0 +1,235 @@
+//! What a shard is made of at one moment: its configuration, its files, and up to which Seq they hold everything.
+//!
+//! Names given by users stand only here; files are numbered. Sizes are compared, never allocated from.
+
+use nearfield_codec::{DecodeError, Decoder, Encoder, Summary};
+use nearfield_types::limits::{DIMENSION_MAX, NAME_BYTES_MAX};
+use nearfield_types::{Metric, Seq};
+
+use crate::config::CollectionConfig;
+use crate::format::{FILE_DELTA, FILE_IDS, FILE_PAYLOAD, FILE_VECTORS, MANIFEST_VERSION};
+
+/// What a file of a segment holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FileKind {
+    /// The point map.
+    Ids,
+    /// The payload rows.
+    Payload,
+    /// The rows of the vector at this place in the configuration.
+    Vectors(u16),
+    /// Deaths and patches of a checkpoint.
+    Delta,
+}
+
+/// One file, as it must be found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileEntry {
+    /// What it holds.
+    pub kind: FileKind,
+    /// Counts rewrites of derived files; ground truth stays at 0.
+    pub generation: u32,
+    /// Length and checksums.
+    pub summary: Summary,
+}
+
+/// One sealed segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentEntry {
+    /// Its number, never reused in the shard.
+    pub id: u64,
+    /// How many rows it has, dead ones included.
+    pub rows: u32,
+    /// Codec epoch of its codes; 0 while there are none.
+    pub codec_epoch: u64,
+    /// Its write-once files.
+    pub files: Vec<FileEntry>,
+    /// Number and entry of its newest delta file, if anything in it died or changed.
+    pub delta: Option<(u64, FileEntry)>,
+}
+
+/// The value in a shard's cell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manifest {
+    /// Names the collection, whatever users call it.
+    pub collection: [u8; 16],
+    /// Names the log whose frames continue this manifest.
+    pub wal: [u8; 16],
+    /// Every operation at or before this Seq is in the files.
+    pub flushed: Seq,
+    /// Every operation at or before this Seq was durable when the manifest was written.
+    pub synced: Seq,
+    /// The number the next segment will have.
+    pub next_segment: u64,
+    /// CRC-32C of the manifest before, 0 for the first.
+    pub previous_crc: u32,
+    /// The vectors.
+    pub config: CollectionConfig,
+    /// The sealed segments, oldest first.
+    pub segments: Vec<SegmentEntry>,
+}
+
+impl Manifest {
+    /// The manifest as bytes. See `docs/format.md`.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.u16(MANIFEST_VERSION).u16(0).u32(self.previous_crc).bytes(&self.collection).bytes(&self.wal);
+        out.u64(self.flushed.0).u64(self.synced.0).u64(self.next_segment);
+        out.u32(self.config.vectors().len() as u32);
+        for (name, vector) in self.config.vectors() {
+            out.counted(name.as_bytes()).u32(vector.dim).u8(vector.metric.code());
+        }
+        out.u32(self.segments.len() as u32);
+        for segment in &self.segments {
+            out.u64(segment.id).u32(segment.rows).u64(segment.codec_epoch).u32(segment.files.len() as u32);
+            for file in &segment.files {
+                encode_file(&mut out, file);
+            }
+            match &segment.delta {
+                None => {
+                    out.u8(0);
+                }
+                Some((number, file)) => {
+                    out.u8(1).u64(*number);
+                    encode_file(&mut out, file);
+                }
+            }
+        }
+        out.into_vec()
+    }
+
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] where the bytes are not one.
+    pub fn decode(bytes: &[u8]) -> Result<Manifest, DecodeError> {
+        let mut decoder = Decoder::new(bytes);
+        let version = decoder.u16()?;
+        if version != MANIFEST_VERSION {
+            return Err(decoder.range_error(u64::from(version)));
+        }
+        decoder.u16()?;
+        let previous_crc = decoder.u32()?;
+        let (collection, wal) = (decoder.array()?, decoder.array()?);
+        let (flushed, synced, next_segment) = (Seq(decoder.u64()?), Seq(decoder.u64()?), decoder.u64()?);
+        let config = decode_config(&mut decoder)?;
+        let count = decoder.count(8 + 4 + 8 + 4 + 1)?;
+        let mut segments: Vec<SegmentEntry> = Vec::with_capacity(count);
+        for _ in 0..count {
+            let segment = decode_segment(&mut decoder, config.vectors().len())?;
+            if segment.id >= next_segment || segments.iter().any(|other| other.id == segment.id) {
+                return Err(decoder.range_error(segment.id));
+            }
+            segments.push(segment);
+        }
+        decoder.finish()?;
+        Ok(Manifest { collection, wal, flushed, synced, next_segment, previous_crc, config, segments })
+    }
+}
+
+fn encode_file(out: &mut Encoder, file: &FileEntry) {
+    let (code, place) = match file.kind {
+        FileKind::Ids => (FILE_IDS, 0),
+        FileKind::Payload => (FILE_PAYLOAD, 0),
+        FileKind::Vectors(place) => (FILE_VECTORS, place),
+        FileKind::Delta => (FILE_DELTA, 0),
+    };
+    out.u8(code).u16(place).u32(file.generation);
+    out.u64(file.summary.length).u64(file.summary.crc64).bytes(&file.summary.blake3).u32(file.summary.tables_crc);
+}
+
+fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, DecodeError> {
+    let (code, place, generation) = (decoder.u8()?, decoder.u16()?, decoder.u32()?);
+    let kind = match code {
+        FILE_IDS => FileKind::Ids,
+        FILE_PAYLOAD => FileKind::Payload,
+        FILE_VECTORS if usize::from(place) < vectors => FileKind::Vectors(place),
+        FILE_DELTA => FileKind::Delta,
+        _ => return Err(decoder.range_error(u64::from(code))),
+    };
+    let summary = Summary {
+        length: decoder.u64()?,
+        crc64: decoder.u64()?,
+        blake3: decoder.array()?,
+        tables_crc: decoder.u32()?,
+    };
+    Ok(FileEntry { kind, generation, summary })
+}
+
+fn decode_config(decoder: &mut Decoder<'_>) -> Result<CollectionConfig, DecodeError> {
+    let count = decoder.count(4 + 4 + 1)?;
+    let mut config: Option<CollectionConfig> = None;
+    for _ in 0..count {
+        let name = decoder.text(NAME_BYTES_MAX)?;
+        let (dim, code) = (decoder.u32()? as usize, decoder.u8()?);
+        let metric = Metric::from_code(code).ok_or(decoder.range_error(u64::from(code)))?;
+        if dim == 0 || dim > DIMENSION_MAX {
+            return Err(decoder.range_error(dim as u64));
+        }
+        config = Some(match config {
+            None => CollectionConfig::named(name, dim, metric),
+            Some(config) => config.vector(name, dim, metric),
+        });
+    }
+    let config = config.ok_or(decoder.range_error(0))?;
+    config.check().map_err(|_| decoder.range_error(count as u64))?;
+    Ok(config)
+}
+
+fn decode_segment(decoder: &mut Decoder<'_>, vectors: usize) -> Result<SegmentEntry, DecodeError> {
+    let (id, rows, codec_epoch) = (decoder.u64()?, decoder.u32()?, decoder.u64()?);
+    let count = decoder.count(7 + 52)?;
+    let files = (0..count).map(|_| decode_file(decoder, vectors)).collect::<Result<Vec<_>, _>>()?;
+    let delta = match decoder.u8()? {
+        0 => None,
+        1 => Some((decoder.u64()?, decode_file(decoder, vectors)?)),
+        other => return Err(decoder.range_error(u64::from(other))),
+    };
+    Ok(SegmentEntry { id, rows, codec_epoch, files, delta })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Manifest {
+        let summary = Summary { length: 1, crc64: 2, blake3: [3; 32], tables_crc: 4 };
+        let file = |kind| FileEntry { kind, generation: 0, summary };
+        let config = CollectionConfig::new(3, Metric::Cosine).vector("image", 5, Metric::Euclid);
+        let files = vec![file(FileKind::Ids), file(FileKind::Payload), file(FileKind::Vectors(1))];
+        let with_delta = Some((9, file(FileKind::Delta)));
+        Manifest {
+            collection: [1; 16],
+            wal: [2; 16],
+            flushed: Seq(100),
+            synced: Seq(200),
+            next_segment: 3,
+            previous_crc: 7,
+            config,
+            segments: vec![
+                SegmentEntry { id: 1, rows: 10, codec_epoch: 0, files: files.clone(), delta: None },
+                SegmentEntry { id: 2, rows: 11, codec_epoch: 0, files, delta: with_delta },
+            ],
+        }
+    }
+
+    #[test]
+    fn round_trip_and_every_prefix() {
+        let bytes = sample().encode();
+        assert_eq!(Manifest::decode(&bytes), Ok(sample()));
+        for cut in 0..bytes.len() {
+            assert!(Manifest::decode(&bytes[..cut]).is_err(), "prefix {cut}");
+        }
+    }
+
+    #[test]
+    fn segment_numbers_must_make_sense() {
+        let mut manifest = sample();
+        manifest.next_segment = 2;
+        assert!(Manifest::decode(&manifest.encode()).is_err());
+        manifest = sample();
+        manifest.segments[1].id = 1;
+        assert!(Manifest::decode(&manifest.encode()).is_err());
+    }
+}

@@ -1,0 +1,162 @@
+//! What users hand in and get back.
+
+use nearfield_types::{Object, PointId, Score, Seq};
+
+/// A point to store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Point {
+    /// Its name, unique in the collection.
+    pub id: PointId,
+    /// Its vectors.
+    pub vectors: Vectors,
+    /// What is stored beside them.
+    pub payload: Object,
+}
+
+impl Point {
+    /// A point with one vector and no payload.
+    pub fn new(id: impl Into<PointId>, vector: Vec<f32>) -> Self {
+        Point { id: id.into(), vectors: Vectors::One(vector), payload: Object::new() }
+    }
+
+    /// The same with this payload.
+    #[must_use]
+    pub fn payload(mut self, payload: Object) -> Self {
+        self.payload = payload;
+        self
+    }
+}
+
+/// The vectors of a point.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Vectors {
+    /// The vector with the empty name.
+    One(Vec<f32>),
+    /// Vectors by name. Those of the configuration that are left out, the point does not have.
+    Named(Vec<(String, Vec<f32>)>),
+}
+
+/// What is wanted of each point found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct With {
+    /// Its payload.
+    pub payload: bool,
+    /// Its vectors.
+    pub vectors: bool,
+}
+
+impl With {
+    /// Payload and vectors.
+    pub const ALL: With = With { payload: true, vectors: true };
+    /// The id alone.
+    pub const NOTHING: With = With { payload: false, vectors: false };
+    /// The payload alone.
+    pub const PAYLOAD: With = With { payload: true, vectors: false };
+}
+
+/// Vectors by name, as they were given.
+pub type NamedVectors = Vec<(String, Vec<f32>)>;
+
+/// A stored point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// Its name.
+    pub id: PointId,
+    /// Its payload, if asked for.
+    pub payload: Option<Object>,
+    /// Its vectors as they were given, if asked for.
+    pub vectors: Option<NamedVectors>,
+}
+
+/// A question for the nearest points.
+#[derive(Clone, Copy, Debug)]
+pub struct Query<'a> {
+    /// What to be near to.
+    pub vector: &'a [f32],
+    /// Which vector of the points to compare; the empty name by default.
+    pub using: &'a str,
+    /// At most this many answers.
+    pub limit: usize,
+    /// What is wanted of each.
+    pub with: With,
+}
+
+impl<'a> Query<'a> {
+    /// The `limit` points nearest to `vector`, ids and distances only.
+    pub fn new(vector: &'a [f32], limit: usize) -> Self {
+        Query { vector, using: "", limit, with: With::NOTHING }
+    }
+
+    /// Compares the vector called `name`.
+    #[must_use]
+    pub fn using(mut self, name: &'a str) -> Self {
+        self.using = name;
+        self
+    }
+
+    /// Says what is wanted of each point found.
+    #[must_use]
+    pub fn with(mut self, with: With) -> Self {
+        self.with = with;
+        self
+    }
+}
+
+/// A point found by a search.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hit {
+    /// Its name.
+    pub id: PointId,
+    /// Its exact distance in the engine's unit: lower is closer. [`nearfield_types::Metric::similarity`] turns it into the number
+    /// people expect of the metric.
+    pub distance: Score,
+    /// Its payload, if asked for.
+    pub payload: Option<Object>,
+    /// Its vectors as they were given, if asked for.
+    pub vectors: Option<NamedVectors>,
+}
+
+/// Bytes on disk by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DiskBytes {
+    /// Rows of vectors.
+    pub vectors: u64,
+    /// Payload rows.
+    pub payload: u64,
+    /// Point maps.
+    pub ids: u64,
+    /// The log, room reserved for it included.
+    pub log: u64,
+    /// Manifests and deltas.
+    pub other: u64,
+}
+
+impl DiskBytes {
+    /// All kinds together.
+    pub fn total(&self) -> u64 {
+        self.vectors + self.payload + self.ids + self.log + self.other
+    }
+}
+
+/// The state of a collection, true at one Seq.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Points that can be found.
+    pub points: u64,
+    /// Rows that can no longer be found and still take room.
+    pub deleted: u64,
+    /// Sealed segments.
+    pub segments: u64,
+    /// Rows in memory, not sealed yet, dead ones included.
+    pub growing_rows: u64,
+    /// Bytes on disk.
+    pub disk: DiskBytes,
+    /// Bytes held in memory by rows not sealed yet.
+    pub memory_bytes: u64,
+    /// Readers see every operation at or before this.
+    pub visible_seq: Seq,
+    /// Every operation at or before this survives power loss.
+    pub synced_seq: Seq,
+    /// Every operation at or before this is in sealed files.
+    pub flushed_seq: Seq,
+}

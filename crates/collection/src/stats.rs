@@ -1,0 +1,59 @@
+//! Counting what a collection holds.
+
+use nearfield_segment::Segment;
+
+use crate::collection::Collection;
+use crate::error::{Error, Result};
+use crate::point::{DiskBytes, Stats};
+
+impl Collection {
+    /// The state of the collection at one Seq. O(rows in memory + deaths + files).
+    ///
+    /// # Errors
+    ///
+    /// What listing the files returned.
+    pub fn stats(&self) -> Result<Stats> {
+        let view = self.view();
+        let mut disk = DiskBytes { log: self.folder_bytes("log")?, ..DiskBytes::default() };
+        disk.other = self.folder_bytes("deltas")? + self.files_bytes("")?;
+        let (mut segments, mut rows, mut growing_rows, mut memory_bytes) = (0, 0, 0, 0);
+        for member in view.version.members() {
+            rows += u64::from(member.segment.rows());
+            match &member.segment {
+                Segment::Growing(growing) => {
+                    growing_rows += u64::from(growing.len());
+                    memory_bytes += growing.bytes();
+                }
+                Segment::Sealed(sealed) => {
+                    segments += 1;
+                    let bytes = sealed.bytes();
+                    disk.vectors += bytes.vectors;
+                    disk.payload += bytes.payload;
+                    disk.ids += bytes.ids;
+                }
+            }
+        }
+        let points = view.count();
+        Ok(Stats {
+            points,
+            deleted: rows.saturating_sub(points),
+            segments,
+            growing_rows,
+            disk,
+            memory_bytes,
+            visible_seq: view.seq(),
+            synced_seq: self.synced_seq(),
+            flushed_seq: self.flushed_seq(),
+        })
+    }
+
+    fn folder_bytes(&self, name: &str) -> Result<u64> {
+        self.files_bytes(&format!("/{name}"))
+    }
+
+    fn files_bytes(&self, below: &str) -> Result<u64> {
+        let path = format!("{}{below}", self.folder);
+        let entries = self.dir.list(&path).map_err(|e| Error::io(format!("listing {path}"), e))?;
+        Ok(entries.iter().map(|entry| entry.len).sum())
+    }
+}

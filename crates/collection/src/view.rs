@@ -1,0 +1,180 @@
+//! Reading: one version and one Seq, taken once; everything asked of a view is true at that Seq.
+
+use std::sync::Arc;
+
+use nearfield_ann::{Budget, Scratch};
+use nearfield_payload::decode;
+use nearfield_segment::{Ask, OpenError, SearchError, Segment};
+use nearfield_types::limits::{BATCH_POINTS_MAX, LIMIT_MAX};
+use nearfield_types::{Object, PointId, Score, Seq, Slot};
+
+use crate::config::CollectionConfig;
+use crate::error::{Error, ErrorKind, Result};
+use crate::point::{Hit, NamedVectors, Query, Record, With};
+use crate::prepare;
+use crate::version::Version;
+
+/// What a reader sees: it does not change, however much is written beside it.
+///
+/// It keeps the segments of its version alive, so a view held for long holds back memory.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(crate) version: Arc<Version>,
+    pub(crate) config: Arc<CollectionConfig>,
+    pub(crate) seen: Seq,
+}
+
+impl View {
+    /// Every operation at or before this Seq is seen, and none after.
+    pub fn seq(&self) -> Seq {
+        self.seen
+    }
+
+    /// The points of these ids, in their order; `None` where there is none. O(ids * segments * log rows).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] past the limits, [`ErrorKind::Corrupt`] if stored bytes are damaged.
+    pub fn get(&self, ids: &[PointId], with: With) -> Result<Vec<Option<Record>>> {
+        prepare::ids(ids)?;
+        ids.iter().map(|id| self.record(id, with)).collect()
+    }
+
+    /// Whether there is a point of this id.
+    pub fn contains(&self, id: &PointId) -> bool {
+        self.version.find(id, self.seen).is_some()
+    }
+
+    /// How many points there are.
+    pub fn count(&self) -> u64 {
+        self.version.members().iter().map(|member| member.segment.count(self.seen)).sum()
+    }
+
+    /// Up to `limit` points with ids after `after`, in id order.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::get`].
+    pub fn scroll(&self, after: Option<&PointId>, limit: usize, with: With) -> Result<Vec<Record>> {
+        check_limit(limit)?;
+        let mut page: Vec<(PointId, &Segment, Slot)> = Vec::new();
+        for member in self.version.members() {
+            let found = member.segment.page(after, limit, self.seen).into_iter();
+            page.extend(found.map(|(id, slot)| (id, &member.segment, slot)));
+        }
+        page.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        page.truncate(limit);
+        page.into_iter()
+            .map(|(id, segment, slot)| {
+                let (payload, vectors) = self.fetch(segment, slot, with)?;
+                Ok(Record { id, payload, vectors })
+            })
+            .collect()
+    }
+
+    /// The nearest points, nearest first, ties by id. Exact. O(points * dim).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if the query does not fit, [`ErrorKind::Corrupt`] if stored bytes are damaged.
+    pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
+        check_limit(query.limit)?;
+        let Some((vector, config)) = self.config.find(query.using) else {
+            return Err(prepare::unknown_vector(&self.config, query.using));
+        };
+        prepare::query(query.using, config, query.vector)?;
+        let mut winners: Vec<Winner<'_>> = Vec::new();
+        let mut scratch = Scratch::new();
+        for member in self.version.members() {
+            let bound = (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
+            let ask = Ask { vector, query: query.vector, limit: query.limit, seen: self.seen, bound };
+            let searched = member.segment.search(&ask, &Budget::unlimited(), &mut scratch);
+            let (found, _) = searched.map_err(search_error)?;
+            merge(&mut winners, &member.segment, found, query.limit);
+        }
+        let hit = |winner: Winner<'_>| {
+            let (payload, vectors) = self.fetch(winner.segment, winner.slot, query.with)?;
+            Ok(Hit { id: winner.id, distance: winner.distance, payload, vectors })
+        };
+        winners.into_iter().map(hit).collect()
+    }
+
+    fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
+        let Some((segment, slot)) = self.version.find(id, self.seen) else { return Ok(None) };
+        let (payload, vectors) = self.fetch(segment, slot, with)?;
+        Ok(Some(Record { id: id.clone(), payload, vectors }))
+    }
+
+    fn fetch(&self, segment: &Segment, slot: Slot, with: With) -> Result<(Option<Object>, Option<NamedVectors>)> {
+        let payload = if with.payload { Some(read_payload(segment, slot, self.seen)?) } else { None };
+        let vectors = if with.vectors { Some(self.read_vectors(segment, slot)?) } else { None };
+        Ok((payload, vectors))
+    }
+
+    fn read_vectors(&self, segment: &Segment, slot: Slot) -> Result<NamedVectors> {
+        let mut vectors = Vec::new();
+        for (place, (name, _)) in self.config.vectors().enumerate() {
+            if let Some(values) = segment.vector(slot, place).map_err(damage)? {
+                vectors.push((name.to_owned(), values));
+            }
+        }
+        Ok(vectors)
+    }
+}
+
+/// The payload of a row as of `seen`.
+pub(crate) fn read_payload(segment: &Segment, slot: Slot, seen: Seq) -> Result<Object> {
+    let row = segment.payload(slot, seen).map_err(damage)?;
+    decode(&row).map_err(|e| Error::caused(ErrorKind::Corrupt, "a payload row is damaged", e))
+}
+
+struct Winner<'a> {
+    id: PointId,
+    distance: Score,
+    segment: &'a Segment,
+    slot: Slot,
+}
+
+/// Merges the answers of one more segment: exact distances decide, then ids, so the number of segments never shows.
+fn merge<'a>(
+    winners: &mut Vec<Winner<'a>>,
+    segment: &'a Segment,
+    found: Vec<nearfield_segment::Found>,
+    limit: usize,
+) {
+    let winner = |near: nearfield_segment::Found| Winner {
+        id: segment.id(near.slot),
+        distance: near.distance,
+        segment,
+        slot: near.slot,
+    };
+    winners.extend(found.into_iter().map(winner));
+    winners.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
+    winners.truncate(limit);
+}
+
+fn check_limit(limit: usize) -> Result<()> {
+    if limit > LIMIT_MAX {
+        return Err(Error::invalid(format!("limit is {limit}: at most {LIMIT_MAX} is allowed")));
+    }
+    const { assert!(BATCH_POINTS_MAX <= LIMIT_MAX, "whatever can be written in one go can be read in one") };
+    Ok(())
+}
+
+fn damage(error: OpenError) -> Error {
+    match error {
+        OpenError::Io(error) => Error::io("reading a segment", error),
+        other => Error::caused(ErrorKind::Corrupt, "a segment is damaged", other),
+    }
+}
+
+fn search_error(error: SearchError) -> Error {
+    use nearfield_ann::Stopped;
+    let kind = match &error {
+        SearchError::Shape(_) => ErrorKind::Invalid,
+        SearchError::Stopped(Stopped::Cancelled) => ErrorKind::Cancelled,
+        SearchError::Stopped(Stopped::Deadline | Stopped::Budget) => ErrorKind::Timeout,
+        SearchError::Stopped(_) => ErrorKind::Corrupt,
+    };
+    Error::caused(kind, "search", error)
+}

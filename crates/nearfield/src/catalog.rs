@@ -1,0 +1,92 @@
+//! The catalog: which collections there are, where they lie, and their aliases.
+
+use nearfield_codec::{DecodeError, Decoder, Encoder};
+use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX, NAME_BYTES_MAX};
+use std::collections::BTreeMap;
+
+use crate::format::CATALOG_VERSION;
+
+/// The value of the catalog's cell.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Catalog {
+    /// Collections by name; the UUID names their folder.
+    pub(crate) collections: BTreeMap<String, [u8; 16]>,
+    /// Aliases and the names of the collections they stand for.
+    pub(crate) aliases: BTreeMap<String, String>,
+}
+
+impl Catalog {
+    /// The catalog as bytes. See `docs/format.md`.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.u16(CATALOG_VERSION).u32(self.collections.len() as u32);
+        for (name, uuid) in &self.collections {
+            out.counted(name.as_bytes()).bytes(uuid);
+        }
+        out.u32(self.aliases.len() as u32);
+        for (alias, name) in &self.aliases {
+            out.counted(alias.as_bytes()).counted(name.as_bytes());
+        }
+        out.into_vec()
+    }
+
+    /// Reads a catalog.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Catalog, DecodeError> {
+        let mut decoder = Decoder::new(bytes);
+        let version = decoder.u16()?;
+        if version != CATALOG_VERSION {
+            return Err(decoder.range_error(u64::from(version)));
+        }
+        let mut catalog = Catalog::default();
+        let count = decoder.count(4 + 16)?;
+        if count > COLLECTIONS_MAX {
+            return Err(decoder.range_error(count as u64));
+        }
+        for _ in 0..count {
+            let name = decoder.text(NAME_BYTES_MAX)?.to_owned();
+            catalog.collections.insert(name, decoder.array()?);
+        }
+        let count = decoder.count(4 + 4)?;
+        if count > ALIASES_MAX {
+            return Err(decoder.range_error(count as u64));
+        }
+        for _ in 0..count {
+            let alias = decoder.text(NAME_BYTES_MAX)?.to_owned();
+            let name = decoder.text(NAME_BYTES_MAX)?.to_owned();
+            if !catalog.collections.contains_key(&name) {
+                return Err(decoder.range_error(count as u64));
+            }
+            catalog.aliases.insert(alias, name);
+        }
+        decoder.finish()?;
+        Ok(catalog)
+    }
+
+    /// The collection that `name` means, itself or through an alias.
+    pub(crate) fn resolve(&self, name: &str) -> Option<(&str, [u8; 16])> {
+        let name = self.aliases.get(name).map_or(name, String::as_str);
+        self.collections.get_key_value(name).map(|(name, uuid)| (name.as_str(), *uuid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_and_every_prefix() {
+        let mut catalog = Catalog::default();
+        catalog.collections.insert("a".into(), [1; 16]);
+        catalog.collections.insert("b".into(), [2; 16]);
+        catalog.aliases.insert("now".into(), "b".into());
+        let bytes = catalog.encode();
+        assert_eq!(Catalog::decode(&bytes), Ok(catalog.clone()));
+        for cut in 0..bytes.len() {
+            assert!(Catalog::decode(&bytes[..cut]).is_err());
+        }
+        assert_eq!(catalog.resolve("now"), Some(("b", [2; 16])));
+        assert_eq!(catalog.resolve("c"), None);
+        catalog.aliases.insert("dangling".into(), "c".into());
+        assert!(Catalog::decode(&catalog.encode()).is_err());
+    }
+}

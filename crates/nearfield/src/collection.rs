@@ -1,0 +1,162 @@
+//! A handle to one collection of a database.
+
+use std::sync::Arc;
+
+use nearfield_collection::{
+    Collection as Shard, CollectionConfig, Hit, Point, Query, Record, Result, Stats, View, With,
+};
+use nearfield_types::{Object, PointId, Seq};
+
+use crate::database::Shared;
+
+/// A collection. A clone is another handle; all methods may be called from several threads.
+///
+/// Every reading method looks at one moment. To ask several questions of the same moment, take a [`Collection::view`].
+#[derive(Clone, Debug)]
+pub struct Collection {
+    shard: Arc<Shard>,
+    name: String,
+    /// Keeps the database open.
+    _shared: Arc<Shared>,
+}
+
+impl Collection {
+    pub(crate) fn new(shared: Arc<Shared>, name: String, shard: Arc<Shard>) -> Self {
+        Collection { shard, name, _shared: shared }
+    }
+
+    /// The name of the collection, also if it was asked for by an alias.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What the collection is made of.
+    pub fn config(&self) -> &CollectionConfig {
+        self.shard.config()
+    }
+
+    /// Stores points; those of the same ids are replaced, vectors and payload. All or nothing; of points with one id the last
+    /// stands. Returns the Seq of the operation.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for a point that does not fit (nothing was changed), `Full` without room, `Unavailable` if the outcome is unknown.
+    pub fn upsert(&self, points: Vec<Point>) -> Result<Seq> {
+        self.shard.upsert(points)
+    }
+
+    /// Stores points whose ids are not there yet. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Exists` if one is there, else as [`Collection::upsert`].
+    pub fn insert(&self, points: Vec<Point>) -> Result<Seq> {
+        self.shard.insert(points)
+    }
+
+    /// Deletes points; returns how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`].
+    pub fn delete(&self, ids: &[PointId]) -> Result<u64> {
+        self.shard.delete(ids)
+    }
+
+    /// Replaces the payload of points; returns how many there were. Vectors stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`].
+    pub fn replace_payload(&self, ids: &[PointId], payload: Object) -> Result<u64> {
+        self.shard.replace_payload(ids, payload)
+    }
+
+    /// Sets the top-level keys of `changes` in the payload of points; returns how many points there were. Other keys and
+    /// vectors stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`].
+    pub fn merge_payload(&self, ids: &[PointId], changes: Object) -> Result<u64> {
+        self.shard.merge_payload(ids, changes)
+    }
+
+    /// The points of these ids, in their order; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` past the limits, `Corrupt` if stored bytes are damaged.
+    pub fn get(&self, ids: &[PointId], with: With) -> Result<Vec<Option<Record>>> {
+        self.view().get(ids, with)
+    }
+
+    /// The nearest points, nearest first, ties by id. Exact. O(points * dim).
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the query does not fit, `Corrupt` if stored bytes are damaged.
+    pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
+        self.view().search(query)
+    }
+
+    /// Up to `limit` points with ids after `after`, in id order: numbers, then UUIDs, then strings.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::get`].
+    pub fn scroll(&self, after: Option<&PointId>, limit: usize, with: With) -> Result<Vec<Record>> {
+        self.view().scroll(after, limit, with)
+    }
+
+    /// How many points there are.
+    ///
+    /// # Errors
+    ///
+    /// None today; counts by filter will have some.
+    pub fn count(&self) -> Result<u64> {
+        Ok(self.view().count())
+    }
+
+    /// The state of the collection.
+    ///
+    /// # Errors
+    ///
+    /// What listing its files met.
+    pub fn stats(&self) -> Result<Stats> {
+        self.shard.stats()
+    }
+
+    /// What can be read now, held still: everything asked of the view is true at one Seq.
+    pub fn view(&self) -> View {
+        self.shard.view()
+    }
+
+    /// Every operation at or before this survives power loss.
+    pub fn synced_seq(&self) -> Seq {
+        self.shard.synced_seq()
+    }
+
+    /// Every operation at or before this is seen by readers.
+    pub fn visible_seq(&self) -> Seq {
+        self.shard.visible_seq()
+    }
+
+    /// Makes every acknowledged operation survive power loss; returns the last Seq that does.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if the disk failed: the collection is then read-only until it is opened again.
+    pub fn sync(&self) -> Result<Seq> {
+        self.shard.sync()
+    }
+
+    /// Seals what is in memory into files and releases the log.
+    ///
+    /// # Errors
+    ///
+    /// `Full` without room (nothing is lost), `Unavailable` if the outcome is unknown.
+    pub fn flush(&self) -> Result<()> {
+        self.shard.flush()
+    }
+}

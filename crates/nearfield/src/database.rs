@@ -1,0 +1,401 @@
+//! A directory of collections, opened by one process for writing.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use nearfield_collection::{
+    Cell, Collection as Shard, CollectionConfig, CollectionOptions, Error, ErrorKind, ManifestCell, Result,
+};
+use nearfield_platform::{Dir, Lock, LockError, LockKind, MemoryDir, PanicHook, RealDir, RealOptions, Ticker};
+use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX};
+use nearfield_types::{Uuid, check_name};
+use parking_lot::Mutex;
+
+use crate::catalog::Catalog;
+use crate::collection::Collection;
+use crate::options::Options;
+
+const LOCK_FILE: &str = "LOCK";
+const CATALOG_FOLDER: &str = "catalog";
+const COLLECTIONS_FOLDER: &str = "collections";
+const TICK: Duration = Duration::from_millis(20);
+/// A seal that failed, on a full disk say, is not tried again at every tick.
+const SEAL_RETRY_TICKS: u32 = 50;
+
+/// An open database. A clone is another handle to the same one; all methods may be called from several threads.
+#[derive(Clone, Debug)]
+pub struct Database {
+    shared: Arc<Shared>,
+}
+
+/// What all handles share. The last one dropped closes the database.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    dir: Arc<dyn Dir>,
+    place: String,
+    options: Options,
+    catalog: Mutex<Ledger>,
+    open: Arc<Mutex<BTreeMap<[u8; 16], Arc<Shard>>>>,
+    /// Stopped before anything is closed.
+    tickers: Mutex<Vec<Ticker>>,
+    lock: Mutex<Option<Lock>>,
+    closed: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Ledger {
+    cell: ManifestCell,
+    version: u64,
+    value: Catalog,
+}
+
+/// The databases open in this process, by the identity of their directory: a second opening shares the first.
+static OPEN: Mutex<Option<HashMap<(u64, u64), Weak<Shared>>>> = Mutex::new(None);
+
+impl Database {
+    /// Opens the database in the directory `path` for writing, making it if there is none.
+    ///
+    /// A second opening in one process, however the path is spelt, gives another handle to the same database.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Busy`] if another process has it open, naming its id; [`ErrorKind::NotFound`] if it must not be made;
+    /// [`ErrorKind::Corrupt`] if the catalog is damaged.
+    pub fn open(path: impl AsRef<Path>, options: Options) -> Result<Database> {
+        let path: PathBuf = path.as_ref().to_owned();
+        let place = path.display().to_string();
+        let (create, allow_unsupported_fs) = (options.create, options.allow_unsupported_fs);
+        let real = RealOptions { create, allow_unsupported_fs, ..RealOptions::default() };
+        let dir = RealDir::open_with(&path, real).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")),
+            _ => Error::io(format!("opening '{place}'"), e),
+        })?;
+        Database::open_in(Arc::new(dir), &place, options)
+    }
+
+    /// A database in memory, gone with its last handle.
+    ///
+    /// # Errors
+    ///
+    /// None that is expected.
+    pub fn in_memory() -> Result<Database> {
+        Database::open_in(MemoryDir::new(), ":memory:", Options::default())
+    }
+
+    /// Opens the database in any directory; `place` is how errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::open`].
+    pub fn open_in(dir: Arc<dyn Dir>, place: &str, options: Options) -> Result<Database> {
+        let identity = dir.identity().map_err(|e| Error::io(format!("looking at '{place}'"), e))?;
+        let mut registry = OPEN.lock();
+        let open = registry.get_or_insert_default();
+        open.retain(|_, shared| shared.strong_count() > 0);
+        if let Some(shared) = open.get(&identity).and_then(Weak::upgrade)
+            && !shared.closed.load(Ordering::Acquire)
+        {
+            if shared.options.durability != options.durability {
+                let context = format!("'{place}' is open in this process with another durability");
+                return Err(Error::invalid(context));
+            }
+            return Ok(Database { shared });
+        }
+        let shared = Arc::new(Shared::open(dir, place, options)?);
+        shared.start()?;
+        open.insert(identity, Arc::downgrade(&shared));
+        Ok(Database { shared })
+    }
+
+    /// Makes an empty collection. Durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Exists`] if the name is taken, by an alias too; [`ErrorKind::Invalid`] for a name or configuration outside the
+    /// limits.
+    pub fn create_collection(&self, name: &str, config: CollectionConfig) -> Result<Collection> {
+        check_name("collection", name).map_err(|e| Error::invalid(e.to_string()))?;
+        config.check()?;
+        let shared = &self.shared;
+        let mut ledger = shared.ledger()?;
+        ledger.check_free(name)?;
+        if ledger.value.collections.len() >= COLLECTIONS_MAX {
+            return Err(Error::invalid(format!("there are {COLLECTIONS_MAX} collections: that is the most allowed")));
+        }
+        let uuid = shared.options.collections.entropy.uuid_bytes();
+        let options = shared.collection_options();
+        Shard::create(&shared.dir, &shard_folder(uuid), uuid, &config, &options)?;
+        let mut value = ledger.value.clone();
+        value.collections.insert(name.to_owned(), uuid);
+        ledger.commit(value)?;
+        drop(ledger);
+        self.collection(name)
+    }
+
+    /// The collection called `name`, or the one that the alias `name` stands for. Opened at first use.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Corrupt`] if its stored bytes are damaged.
+    pub fn collection(&self, name: &str) -> Result<Collection> {
+        let ledger = self.shared.ledger()?;
+        let Some((found, uuid)) = ledger.value.resolve(name) else {
+            let shown: String = name.chars().take(80).collect();
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no collection or alias {shown:?}")));
+        };
+        let found = found.to_owned();
+        let mut open = self.shared.open.lock();
+        let shard = match open.get(&uuid) {
+            Some(shard) => Arc::clone(shard),
+            None => {
+                let options = self.shared.collection_options();
+                let opened = Shard::open(&self.shared.dir, &shard_folder(uuid), options);
+                let (shard, _) = opened.map_err(|e| e.within(format_args!("collection {found:?}")))?;
+                open.insert(uuid, Arc::clone(&shard));
+                shard
+            }
+        };
+        Ok(Collection::new(Arc::clone(&self.shared), found, shard))
+    }
+
+    /// The names of all collections, sorted.
+    pub fn collections(&self) -> Vec<String> {
+        self.shared.catalog.lock().value.collections.keys().cloned().collect()
+    }
+
+    /// Deletes a collection with its data and its aliases; true if there was one. Handles to it refuse everything afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for an alias: name the collection itself.
+    pub fn delete_collection(&self, name: &str) -> Result<bool> {
+        let mut ledger = self.shared.ledger()?;
+        if ledger.value.aliases.contains_key(name) {
+            return Err(Error::invalid(format!("{name:?} is an alias: delete the alias, or the collection by its name")));
+        }
+        let mut value = ledger.value.clone();
+        let Some(uuid) = value.collections.remove(name) else { return Ok(false) };
+        value.aliases.retain(|_, target| target != name);
+        ledger.commit(value)?;
+        if let Some(shard) = self.shared.open.lock().remove(&uuid) {
+            shard.shut();
+        }
+        // What cannot be removed now is removed at the next opening: no catalog names it any more.
+        let _ = self.shared.dir.remove(&collection_folder(uuid));
+        Ok(true)
+    }
+
+    /// Lets `alias` stand for a collection, from now on and whatever it stood for before.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] without the collection, [`ErrorKind::Exists`] if a collection has that name.
+    pub fn set_alias(&self, alias: &str, collection: &str) -> Result<()> {
+        check_name("alias", alias).map_err(|e| Error::invalid(e.to_string()))?;
+        let mut ledger = self.shared.ledger()?;
+        if !ledger.value.collections.contains_key(collection) {
+            return Err(Error::new(ErrorKind::NotFound, format!("there is no collection {collection:?}")));
+        }
+        if ledger.value.collections.contains_key(alias) {
+            return Err(Error::new(ErrorKind::Exists, format!("there is a collection called {alias:?}")));
+        }
+        let mut value = ledger.value.clone();
+        value.aliases.insert(alias.to_owned(), collection.to_owned());
+        if value.aliases.len() > ALIASES_MAX {
+            return Err(Error::invalid(format!("there are {ALIASES_MAX} aliases: that is the most allowed")));
+        }
+        ledger.commit(value)
+    }
+
+    /// Forgets an alias; true if there was one.
+    ///
+    /// # Errors
+    ///
+    /// What writing the catalog met.
+    pub fn delete_alias(&self, alias: &str) -> Result<bool> {
+        let mut ledger = self.shared.ledger()?;
+        let mut value = ledger.value.clone();
+        if value.aliases.remove(alias).is_none() {
+            return Ok(false);
+        }
+        ledger.commit(value)?;
+        Ok(true)
+    }
+
+    /// Aliases and the collections they stand for, sorted by alias.
+    pub fn aliases(&self) -> Vec<(String, String)> {
+        let aliases = &self.shared.catalog.lock().value.aliases;
+        aliases.iter().map(|(alias, name)| (alias.clone(), name.clone())).collect()
+    }
+
+    /// Closes the database for every handle: what is in memory is made durable, the lock is given up. Dropping the last handle
+    /// does the same, but cannot tell what went wrong.
+    ///
+    /// # Errors
+    ///
+    /// The first error of a collection; the others are closed all the same.
+    pub fn close(self) -> Result<()> {
+        self.shared.close()
+    }
+}
+
+impl Shared {
+    fn open(dir: Arc<dyn Dir>, place: &str, options: Options) -> Result<Shared> {
+        let lock = dir.lock(LOCK_FILE, LockKind::Exclusive).map_err(|e| match e {
+            LockError::Held { holder } => {
+                let who = holder.map_or("another process".to_owned(), |holder| format!("process {}", holder.pid));
+                Error::new(ErrorKind::Busy, format!("database at '{place}' is open for writing by {who}"))
+            }
+            LockError::Io(e) => Error::io(format!("locking '{place}'"), e),
+        })?;
+        for folder in [CATALOG_FOLDER, COLLECTIONS_FOLDER] {
+            dir.make_dir(folder).map_err(|e| Error::io(format!("making {folder} in '{place}'"), e))?;
+        }
+        let cell = ManifestCell::new(Arc::clone(&dir), CATALOG_FOLDER);
+        let ledger = match cell.read()? {
+            Some(found) => {
+                let value = Catalog::decode(&found.bytes)
+                    .map_err(|e| Error::caused(ErrorKind::Corrupt, "the catalog is whole but not understood", e))?;
+                if found.damaged.is_empty() {
+                    remove_unnamed(&*dir, &value);
+                }
+                Ledger { cell, version: found.version, value }
+            }
+            None => {
+                dir.sync_dir("").map_err(|e| Error::io(format!("syncing '{place}'"), e))?;
+                let value = Catalog::default();
+                let version = cell.swap_if(None, &value.encode())?;
+                Ledger { cell, version, value }
+            }
+        };
+        Ok(Shared {
+            dir,
+            place: place.to_owned(),
+            options,
+            catalog: Mutex::new(ledger),
+            open: Arc::default(),
+            tickers: Mutex::default(),
+            lock: Mutex::new(Some(lock)),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    /// Starts the two background threads: one syncs and marks logs, one seals, so that neither waits for the other.
+    fn start(&self) -> Result<()> {
+        if !self.options.background {
+            return Ok(());
+        }
+        // Without its thread a collection would never be synced or sealed: it must not go on as if it were.
+        let open = Arc::clone(&self.open);
+        let hook: PanicHook = Arc::new(move |panicked| opened(&open).iter().for_each(|shard| shard.poison(panicked)));
+        let failed = |e| Error::io("starting the background threads", e);
+        let open = Arc::clone(&self.open);
+        // A failure poisons its collection, which then says so to everybody who writes.
+        let log = Ticker::spawn("nearfield-log", TICK, Arc::clone(&hook), move || {
+            for shard in opened(&open) {
+                let _ = shard.maintain_log();
+            }
+        })
+        .map_err(failed)?;
+        let open = Arc::clone(&self.open);
+        let mut pause: HashMap<usize, u32> = HashMap::new();
+        let seal = Ticker::spawn("nearfield-seal", TICK, hook, move || {
+            for shard in opened(&open) {
+                let key = Arc::as_ptr(&shard) as usize;
+                if let Some(left) = pause.get_mut(&key).filter(|left| **left > 0) {
+                    *left -= 1;
+                } else if shard.maintain_segments().is_err() {
+                    pause.insert(key, SEAL_RETRY_TICKS);
+                } else {
+                    pause.remove(&key);
+                }
+            }
+        })
+        .map_err(failed)?;
+        self.tickers.lock().extend([log, seal]);
+        Ok(())
+    }
+
+    fn collection_options(&self) -> CollectionOptions {
+        CollectionOptions {
+            durability: self.options.durability,
+            inline_maintenance: !self.options.background,
+            ..self.options.collections.clone()
+        }
+    }
+
+    fn ledger(&self) -> Result<parking_lot::MutexGuard<'_, Ledger>> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::NotFound, format!("database at '{}' was closed", self.place)));
+        }
+        Ok(self.catalog.lock())
+    }
+
+    fn close(&self) -> Result<()> {
+        let ledger = self.catalog.lock();
+        if self.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        drop(ledger);
+        self.tickers.lock().clear();
+        let shards = std::mem::take(&mut *self.open.lock());
+        let mut first = Ok(());
+        for shard in shards.into_values() {
+            let closed = shard.close();
+            first = first.and(closed);
+        }
+        self.lock.lock().take();
+        first
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Whoever wants to know what went wrong calls `close`.
+        let _ = self.close();
+    }
+}
+
+impl Ledger {
+    fn check_free(&self, name: &str) -> Result<()> {
+        let taken = if self.value.collections.contains_key(name) {
+            "collection"
+        } else if self.value.aliases.contains_key(name) {
+            "alias"
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(ErrorKind::Exists, format!("{taken} '{name}' already exists")))
+    }
+
+    fn commit(&mut self, value: Catalog) -> Result<()> {
+        // A swap whose outcome is unknown leaves the version behind, so every later one is refused as `Busy`.
+        self.version = self.cell.swap_if(Some(self.version), &value.encode())?;
+        self.value = value;
+        Ok(())
+    }
+}
+
+fn opened(open: &Mutex<BTreeMap<[u8; 16], Arc<Shard>>>) -> Vec<Arc<Shard>> {
+    open.lock().values().cloned().collect()
+}
+
+fn collection_folder(uuid: [u8; 16]) -> String {
+    format!("{COLLECTIONS_FOLDER}/{}", Uuid::from_bytes(uuid))
+}
+
+fn shard_folder(uuid: [u8; 16]) -> String {
+    format!("{}/shards/0", collection_folder(uuid))
+}
+
+/// Removes the folders of collections that were never committed or were deleted. Failing to is harmless.
+fn remove_unnamed(dir: &dyn Dir, catalog: &Catalog) {
+    let Ok(entries) = dir.list(COLLECTIONS_FOLDER) else { return };
+    let known: Vec<String> = catalog.collections.values().map(|uuid| Uuid::from_bytes(*uuid).to_string()).collect();
+    for entry in entries.iter().filter(|entry| !known.contains(&entry.name)) {
+        let _ = dir.remove(&format!("{COLLECTIONS_FOLDER}/{}", entry.name));
+    }
+}

@@ -1,0 +1,51 @@
+//! Nearfield, the embedded vector database: a directory is a database of durable collections.
+//!
+//! **It refuses** to know protocols, serialisation formats of the outside, async runtimes, and anything inside a collection.
+//!
+//! ```
+//! use nearfield::{CollectionConfig, Database, Metric, Options, Point, Query};
+//!
+//! # fn main() -> nearfield::Result<()> {
+//! # let place = std::env::temp_dir().join(format!("nearfield-doc-{}", std::process::id()));
+//! let db = Database::open(&place, Options::default())?;
+//! let books = db.create_collection("books", CollectionConfig::new(2, Metric::Cosine))?;
+//! books.upsert(vec![Point::new(1, vec![1.0, 0.0]), Point::new("b", vec![0.6, 0.8])])?;
+//! let hits = books.search(&Query::new(&[1.0, 0.1], 1))?;
+//! assert_eq!(hits[0].id, 1.into());
+//! db.close()?;
+//! # std::fs::remove_dir_all(place).unwrap();
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Durability
+//!
+//! With [`Durability::Process`], the default here, an acknowledged write survives a killed process, and power loss after at most
+//! 200 ms. With [`Durability::Sync`] it survives power loss. Damage is detected; a damaged truth file is refused and named.
+//!
+//! # Invariants
+//!
+//! 1. One process writes: it holds the lock of the directory. In that process all handles share one database.
+//! 2. The catalog is the one commit point for names: a collection exists iff the catalog names it.
+//! 3. A collection is opened at first use; a damaged one does not keep the others from opening.
+//!
+//! # Reading order
+//!
+//! `database`, `collection`, `catalog`, `options`.
+
+mod catalog;
+mod collection;
+mod database;
+pub mod format;
+mod options;
+
+pub use collection::Collection;
+pub use database::Database;
+pub use nearfield_collection::{
+    CollectionConfig, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point, Query, Record, Result, Stats,
+    VectorConfig, Vectors, View, With,
+};
+pub use nearfield_types::{
+    Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name, limits,
+};
+pub use options::Options;

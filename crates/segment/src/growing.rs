@@ -1,0 +1,213 @@
+//! The head of a collection: a segment in memory that takes writes while anybody reads.
+//!
+//! One writer (the collection's) pushes rows, kills and patches them; readers take no lock but a shared one for looking up ids.
+//! Nothing moves once written. It refuses to know the log, and to decide when it is full.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Bound;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use nearfield_payload::GrowingPayload;
+use nearfield_types::limits::SEGMENT_ROWS_MAX;
+use nearfield_types::{PointId, Seq, Slot};
+use nearfield_vectors::{GrowingRows, GrowingWriter, PushError, VectorStore};
+use parking_lot::{Mutex, RwLock};
+
+use crate::changes::Changes;
+use crate::patches::Row;
+use crate::schema::Schema;
+
+/// One point to store: vectors in the order of the schema, absent ones `None`.
+#[derive(Clone, Copy, Debug)]
+pub struct NewPoint<'a> {
+    /// Its name.
+    pub id: &'a PointId,
+    /// Its vectors.
+    pub vectors: &'a [Option<Vec<f32>>],
+    /// Its encoded payload.
+    pub payload: &'a Row,
+}
+
+/// What is stored of a row beside its vectors and payload.
+#[derive(Debug)]
+struct Head {
+    id: PointId,
+    born: Seq,
+    /// The row of the same id before this one, dead since.
+    before: Option<Slot>,
+}
+
+/// A segment in memory. See the module's documentation for who may call what.
+pub struct Growing {
+    heads: boxcar::Vec<Head>,
+    rows: Vec<Arc<GrowingRows>>,
+    /// The writing ends of `rows`. Never contended: there is one writer.
+    writers: Mutex<Vec<GrowingWriter>>,
+    payload: GrowingPayload,
+    /// The newest row of each id.
+    newest: RwLock<BTreeMap<PointId, Slot>>,
+    pub(crate) changes: Changes,
+    /// Rows complete in every column; stored with Release after them.
+    len: AtomicU32,
+    heap_bytes: AtomicU64,
+}
+
+impl fmt::Debug for Growing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Growing({} rows)", self.len())
+    }
+}
+
+impl Growing {
+    /// An empty segment.
+    pub fn new(schema: &Schema) -> Self {
+        let (writers, rows) = schema.shapes().iter().map(|&shape| GrowingRows::create(shape)).unzip();
+        Growing {
+            heads: boxcar::Vec::new(),
+            rows,
+            writers: Mutex::new(writers),
+            payload: GrowingPayload::new(),
+            newest: RwLock::default(),
+            changes: Changes::default(),
+            len: AtomicU32::new(0),
+            heap_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Appends rows born at `born`. The caller has killed the older rows of the same ids. Called by the writer alone.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`] if a vector does not fit the schema or the segment is full; nothing was appended then.
+    pub fn push(&self, born: Seq, points: &[NewPoint<'_>]) -> Result<(), PushError> {
+        let first = self.len.load(Ordering::Relaxed);
+        self.check(first, points)?;
+        let mut writers = self.writers.lock();
+        let mut heap_bytes = 0;
+        let slots = points.iter().zip(first..);
+        for (point, slot) in slots.clone() {
+            let before = self.newest.read().get(point.id).copied();
+            debug_assert!(before.is_none_or(|before| before.0 < slot));
+            self.heads.push(Head { id: point.id.clone(), born, before });
+            for (rows, vector) in writers.iter_mut().zip(point.vectors) {
+                rows.push(vector.as_deref())?;
+            }
+            self.payload.push(Arc::clone(point.payload));
+            heap_bytes += 2 * point.id.heap_bytes() as u64 + ROW_OVERHEAD_BYTES;
+        }
+        self.heap_bytes.fetch_add(heap_bytes, Ordering::Relaxed);
+        self.len.store(first + points.len() as u32, Ordering::Release);
+        let mut newest = self.newest.write();
+        for (point, slot) in slots {
+            newest.insert(point.id.clone(), Slot(slot));
+        }
+        Ok(())
+    }
+
+    /// What could go wrong with a push is found before it begins, so that the columns never differ in length.
+    fn check(&self, first: u32, points: &[NewPoint<'_>]) -> Result<(), PushError> {
+        if first as usize + points.len() > SEGMENT_ROWS_MAX {
+            return Err(PushError::Full { rows: first });
+        }
+        for point in points {
+            for (rows, vector) in self.rows.iter().zip(point.vectors) {
+                if let Some(vector) = vector {
+                    rows.shape().check(vector)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rows so far, dead ones included.
+    pub fn len(&self) -> u32 {
+        self.len.load(Ordering::Acquire)
+    }
+
+    /// True before the first row.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The id of `slot`, which must be below [`Growing::len`].
+    pub fn id(&self, slot: Slot) -> PointId {
+        self.heads[slot.index()].id.clone()
+    }
+
+    /// When `slot` was born.
+    pub fn born(&self, slot: Slot) -> Seq {
+        self.heads[slot.index()].born
+    }
+
+    pub(crate) fn id_ref(&self, slot: Slot) -> &PointId {
+        &self.heads[slot.index()].id
+    }
+
+    /// True iff `slot` is visible at `seen`.
+    pub(crate) fn visible(&self, slot: Slot, seen: Seq) -> bool {
+        self.born(slot) <= seen && self.changes.deaths.alive_at(slot, seen)
+    }
+
+    /// The row of `id` visible at `seen`.
+    pub(crate) fn find(&self, id: &PointId, seen: Seq) -> Option<Slot> {
+        let newest = *self.newest.read().get(id)?;
+        self.visible_version(newest, seen)
+    }
+
+    /// The row visible at `seen` among `slot` and the rows of the same id before it.
+    fn visible_version(&self, slot: Slot, seen: Seq) -> Option<Slot> {
+        let mut version = Some(slot);
+        while let Some(slot) = version {
+            if self.visible(slot, seen) {
+                return Some(slot);
+            }
+            version = self.heads[slot.index()].before;
+        }
+        None
+    }
+
+    /// Up to `limit` points visible at `seen` whose ids come after `after`, in id order.
+    pub(crate) fn page(&self, after: Option<&PointId>, limit: usize, seen: Seq) -> Vec<(PointId, Slot)> {
+        let newest = self.newest.read();
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let visible = newest.range::<PointId, _>((from, Bound::Unbounded));
+        visible
+            .filter_map(|(id, &slot)| self.visible_version(slot, seen).map(|slot| (id.clone(), slot)))
+            .take(limit)
+            .collect()
+    }
+
+    /// How many points are visible at `seen`. O(rows).
+    pub(crate) fn count(&self, seen: Seq) -> u64 {
+        (0..self.len()).filter(|&slot| self.visible(Slot(slot), seen)).count() as u64
+    }
+
+    /// The rows of the vector at place `vector`.
+    pub(crate) fn store(&self, vector: usize) -> &dyn VectorStore {
+        &*self.rows[vector]
+    }
+
+    /// The rows of every vector.
+    pub(crate) fn rows(&self) -> &[Arc<GrowingRows>] {
+        &self.rows
+    }
+
+    /// The payload of `slot` as of `seen`.
+    pub(crate) fn payload(&self, slot: Slot, seen: Seq) -> Row {
+        match self.changes.patches.get(slot, seen) {
+            Some(patched) => patched,
+            None => Row::from(self.payload.row(slot).unwrap_or_default()),
+        }
+    }
+
+    /// Bytes held in memory, to a few per cent.
+    pub fn bytes(&self) -> u64 {
+        let rows: u64 = self.rows.iter().map(|rows| rows.memory()).sum();
+        rows + self.payload.bytes_resident() + self.heap_bytes.load(Ordering::Relaxed) + self.changes.patches.bytes()
+    }
+}
+
+/// Head and map entry of one row.
+const ROW_OVERHEAD_BYTES: u64 = 130;

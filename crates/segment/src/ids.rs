@@ -1,0 +1,288 @@
+//! The point map of a sealed segment: id -> slot, slot -> id, and the birth of every slot. See `docs/format.md`.
+//!
+//! The ids stand sorted (number < UUID < string), so looking one up is a binary search and a scroll is a walk. The sections are
+//! raw fixed-width arrays: they are cast, not parsed, and cost nothing to open but their checksum.
+
+use std::cmp::Ordering;
+use std::io::{self, Write};
+
+use bytemuck::Pod;
+use nearfield_codec::{Container, ContainerWriter, Decoder, Encoder, Region, Summary};
+use nearfield_types::limits::ID_BYTES_MAX;
+use nearfield_types::{PointId, Seq, Slot, Uuid};
+
+use crate::error::{OpenError, damaged};
+use crate::format::{
+    IDS_TAG, SECTION_BIRTHS, SECTION_HEADER, SECTION_NUMBERS, SECTION_ORDER, SECTION_RANKS, SECTION_STRING_ENDS,
+    SECTION_STRINGS, SECTION_UUIDS,
+};
+
+#[cfg(target_endian = "big")]
+compile_error!("sealed sections are cast in place and little-endian; this machine would misread them");
+
+/// Writes the point map of `points`, which are (id, birth) in slot order. Ids must be distinct. O(n log n).
+///
+/// # Errors
+///
+/// What the sink returns.
+pub(crate) fn write<W: Write>(points: &[(PointId, Seq)], sink: W) -> io::Result<(W, Summary)> {
+    let mut order: Vec<u32> = (0..points.len() as u32).collect();
+    order.sort_unstable_by(|&a, &b| points[a as usize].0.cmp(&points[b as usize].0));
+    let mut ranks = vec![0u32; points.len()];
+    for (rank, &slot) in order.iter().enumerate() {
+        ranks[slot as usize] = rank as u32;
+    }
+    let (mut numbers, mut uuids) = (Vec::<u64>::new(), Vec::<[u8; 16]>::new());
+    let (mut ends, mut strings) = (Vec::<u64>::new(), Vec::<u8>::new());
+    for &slot in &order {
+        match &points[slot as usize].0 {
+            PointId::Number(number) => numbers.push(*number),
+            PointId::Uuid(uuid) => uuids.push(*uuid.as_bytes()),
+            PointId::String(text) => {
+                strings.extend_from_slice(text.as_bytes());
+                ends.push(strings.len() as u64);
+            }
+        }
+    }
+    let births: Vec<u64> = points.iter().map(|(_, born)| born.0).collect();
+
+    let mut writer = ContainerWriter::new(sink, IDS_TAG)?;
+    let mut header = Encoder::new();
+    header.u32(points.len() as u32).u32(numbers.len() as u32).u32(uuids.len() as u32).u32(ends.len() as u32);
+    let sections: [(u32, &[u8]); 8] = [
+        (SECTION_HEADER, header.as_slice()),
+        (SECTION_NUMBERS, bytemuck::cast_slice(&numbers)),
+        (SECTION_UUIDS, bytemuck::cast_slice(&uuids)),
+        (SECTION_STRING_ENDS, bytemuck::cast_slice(&ends)),
+        (SECTION_STRINGS, &strings),
+        (SECTION_ORDER, bytemuck::cast_slice(&order)),
+        (SECTION_RANKS, bytemuck::cast_slice(&ranks)),
+        (SECTION_BIRTHS, bytemuck::cast_slice(&births)),
+    ];
+    for (id, bytes) in sections {
+        writer.section(id)?;
+        writer.write(bytes)?;
+    }
+    writer.finish()
+}
+
+/// An open point map. All bytes were verified when it opened.
+#[derive(Debug)]
+pub(crate) struct PointMap {
+    rows: u32,
+    numbers: Region,
+    uuids: Region,
+    string_ends: Region,
+    strings: Region,
+    /// Slots in id order.
+    order: Region,
+    /// The place of each slot in that order.
+    ranks: Region,
+    births: Region,
+}
+
+impl PointMap {
+    /// Opens and verifies the point map of a segment of `rows` rows. O(bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if a checksum fails or the sections contradict one another.
+    pub(crate) fn open(file: &Container, rows: u32) -> Result<PointMap, OpenError> {
+        file.verify_all()?;
+        let section = |id| -> Result<Region, OpenError> {
+            let range = file.section(id)?;
+            file.region().slice(range.start as usize..range.end as usize).ok_or(damaged("point map"))
+        };
+        let map = PointMap {
+            rows,
+            numbers: section(SECTION_NUMBERS)?,
+            uuids: section(SECTION_UUIDS)?,
+            string_ends: section(SECTION_STRING_ENDS)?,
+            strings: section(SECTION_STRINGS)?,
+            order: section(SECTION_ORDER)?,
+            ranks: section(SECTION_RANKS)?,
+            births: section(SECTION_BIRTHS)?,
+        };
+        let header = section(SECTION_HEADER)?;
+        let mut header = Decoder::new(&header);
+        let (all, numbers, uuids, strings) = (header.u32()?, header.u32()?, header.u32()?, header.u32()?);
+        header.finish()?;
+        let kinds = u64::from(numbers) + u64::from(uuids) + u64::from(strings);
+        let fits = |region: &Region, count: u32, width: u64| region.len() as u64 == u64::from(count) * width;
+        if all != rows
+            || kinds != u64::from(rows)
+            || !fits(&map.numbers, numbers, 8)
+            || !fits(&map.uuids, uuids, 16)
+            || !fits(&map.string_ends, strings, 8)
+            || !fits(&map.order, rows, 4)
+            || !fits(&map.ranks, rows, 4)
+            || !fits(&map.births, rows, 8)
+        {
+            return Err(damaged("point map"));
+        }
+        map.check_contents()?;
+        Ok(map)
+    }
+
+    /// Every later look-up indexes without fear because of this pass. O(rows).
+    fn check_contents(&self) -> Result<(), OpenError> {
+        let (order, ranks) = (self.order(), self.ranks());
+        let inverse = order.iter().enumerate().all(|(rank, &slot)| ranks.get(slot as usize) == Some(&(rank as u32)));
+        let ends = cast::<u64>(&self.string_ends);
+        let mut last = 0;
+        let mut strings_fit = ends.last().copied().unwrap_or(0) == self.strings.len() as u64;
+        for &end in ends {
+            strings_fit &= end >= last && end - last <= ID_BYTES_MAX as u64 && end <= self.strings.len() as u64;
+            if !strings_fit {
+                break;
+            }
+            strings_fit &= std::str::from_utf8(&self.strings[last as usize..end as usize]).is_ok();
+            last = end;
+        }
+        if !inverse || !strings_fit {
+            return Err(damaged("point map"));
+        }
+        Ok(())
+    }
+
+    fn order(&self) -> &[u32] {
+        cast(&self.order)
+    }
+
+    fn ranks(&self) -> &[u32] {
+        cast(&self.ranks)
+    }
+
+    /// The place of `slot` in id order.
+    #[inline]
+    pub(crate) fn rank(&self, slot: Slot) -> u32 {
+        self.ranks()[slot.index()]
+    }
+
+    /// The slot at place `rank` in id order.
+    pub(crate) fn at_rank(&self, rank: u32) -> Slot {
+        Slot(self.order()[rank as usize])
+    }
+
+    /// How many rows there are.
+    pub(crate) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// When `slot` was born.
+    pub(crate) fn born(&self, slot: Slot) -> Seq {
+        Seq(cast::<u64>(&self.births)[slot.index()])
+    }
+
+    /// The id of `slot`.
+    pub(crate) fn id(&self, slot: Slot) -> PointId {
+        self.id_at_rank(self.rank(slot))
+    }
+
+    /// The id at place `rank`.
+    pub(crate) fn id_at_rank(&self, rank: u32) -> PointId {
+        let at = rank as usize;
+        let (numbers, uuids) = (cast::<u64>(&self.numbers), cast::<[u8; 16]>(&self.uuids));
+        if let Some(&number) = numbers.get(at) {
+            return PointId::Number(number);
+        }
+        let at = at - numbers.len();
+        if let Some(&uuid) = uuids.get(at) {
+            return PointId::Uuid(Uuid::from_bytes(uuid));
+        }
+        let bytes = self.string_bytes(at - uuids.len());
+        PointId::from(std::str::from_utf8(bytes).expect("checked when the map was opened"))
+    }
+
+    /// The place where `id` stands, or where it would stand. O(log rows).
+    pub(crate) fn find(&self, id: &PointId) -> Result<u32, u32> {
+        let (numbers, uuids) = (cast::<u64>(&self.numbers), cast::<[u8; 16]>(&self.uuids));
+        let (base, found) = match id {
+            PointId::Number(number) => (0, numbers.binary_search(number)),
+            PointId::Uuid(uuid) => (numbers.len(), uuids.binary_search(uuid.as_bytes())),
+            PointId::String(text) => (numbers.len() + uuids.len(), self.find_string(text.as_bytes())),
+        };
+        found.map(|at| (base + at) as u32).map_err(|at| (base + at) as u32)
+    }
+
+    /// The slot of `id`, dead or alive.
+    pub(crate) fn slot(&self, id: &PointId) -> Option<Slot> {
+        self.find(id).ok().map(|rank| self.at_rank(rank))
+    }
+
+    fn string_bytes(&self, at: usize) -> &[u8] {
+        let ends = cast::<u64>(&self.string_ends);
+        let start = if at == 0 { 0 } else { ends[at - 1] };
+        &self.strings[start as usize..ends[at] as usize]
+    }
+
+    fn find_string(&self, text: &[u8]) -> Result<usize, usize> {
+        let (mut low, mut high) = (0, cast::<u64>(&self.string_ends).len());
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.string_bytes(middle).cmp(text) {
+                Ordering::Equal => return Ok(middle),
+                Ordering::Less => low = middle + 1,
+                Ordering::Greater => high = middle,
+            }
+        }
+        Err(low)
+    }
+}
+
+/// Sections begin at multiples of 64 and their lengths were checked, so the cast always holds.
+fn cast<T: Pod>(region: &Region) -> &[T] {
+    bytemuck::try_cast_slice(region).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points() -> Vec<(PointId, Seq)> {
+        let ids: Vec<PointId> = vec![
+            "b".into(),
+            7.into(),
+            Uuid::from_u128(9).into(),
+            "".into(),
+            3.into(),
+            "a".into(),
+            u64::MAX.into(),
+            Uuid::from_u128(2).into(),
+        ];
+        ids.into_iter().enumerate().map(|(at, id)| (id, Seq(at as u64 + 1))).collect()
+    }
+
+    fn open(bytes: Vec<u8>, rows: u32) -> Result<PointMap, OpenError> {
+        PointMap::open(&Container::open(Region::from(bytes), IDS_TAG)?, rows)
+    }
+
+    #[test]
+    fn finds_everything_in_order() {
+        let points = points();
+        let (bytes, _) = write(&points, Vec::new()).unwrap();
+        let map = open(bytes, 8).unwrap();
+        for (slot, (id, born)) in points.iter().enumerate() {
+            let slot = Slot(slot as u32);
+            assert_eq!((map.slot(id), map.id(slot), map.born(slot)), (Some(slot), id.clone(), *born));
+        }
+        let mut sorted: Vec<_> = points.iter().map(|(id, _)| id.clone()).collect();
+        sorted.sort();
+        let walked: Vec<_> = (0..8).map(|rank| map.id_at_rank(rank)).collect();
+        assert_eq!(walked, sorted);
+        assert_eq!(map.find(&8.into()), Err(2));
+        assert_eq!(map.slot(&"c".into()), None);
+    }
+
+    #[test]
+    fn damage_is_found_at_open() {
+        let (bytes, _) = write(&points(), Vec::new()).unwrap();
+        assert!(open(bytes.clone(), 7).is_err());
+        for at in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 1;
+            assert!(open(damaged, 8).is_err(), "byte {at}");
+            assert!(open(bytes[..at].to_vec(), 8).is_err(), "prefix {at}");
+        }
+    }
+}

@@ -1,0 +1,43 @@
+//! Growing and sealed segments: rows, payload, ids, deaths and patches of a part of a collection, and the search of one.
+//!
+//! **It refuses** to know the log, other segments, names given by users, and when to seal: `collection` decides that.
+//!
+//! # Invariants
+//!
+//! 1. A row is visible at Seq S iff `born <= S < died`; nothing is de-duplicated at read time.
+//! 2. At any S at most one row of an id is visible in all segments of a version: the writer kills the old row at the Seq at
+//!    which the new one is born.
+//! 3. A slot is never reused. Sealing keeps the order of slots and drops rows that are dead at its checkpoint.
+//! 4. A sealed segment holds only rows born at or before its checkpoint L, and is read at S >= L only.
+//! 5. Deaths and patches never touch files; a checkpoint writes them beside, as a delta.
+//!
+//! # Concurrency
+//!
+//! One writer (`push`, `kill`, `patch`), any readers. What a reader may see is decided by the Seq it holds, which its version
+//! publishes with Release after the writer applied the operation.
+//!
+//! # Reading order
+//!
+//! `segment` (the questions), `growing`, `sealed`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
+
+mod changes;
+mod deaths;
+mod deltas;
+mod error;
+pub mod format;
+mod growing;
+mod ids;
+mod patches;
+mod schema;
+mod seal;
+mod sealed;
+mod segment;
+
+pub use deltas::Delta;
+pub use error::{OpenError, SearchError};
+pub use growing::{Growing, NewPoint};
+pub use patches::Row;
+pub use schema::Schema;
+pub use seal::{FileSink, Written, seal, write_file};
+pub use sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, SegmentBytes, vectors_file};
+pub use segment::{Ask, Found, Segment};

@@ -1,0 +1,109 @@
+//! Writing a segment's files from a growing one, as of a checkpoint.
+//!
+//! Rows dead by then are left out, patches made by then are folded in, and slots keep their order. The files are synced and
+//! read-only when this returns; naming them in a manifest is the caller's business.
+
+use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
+
+use nearfield_codec::Summary;
+use nearfield_platform::{Dir, File};
+use nearfield_types::{Seq, Slot};
+use nearfield_vectors::{VectorStore, WriteError, write_rows};
+
+use crate::changes::DROPPED;
+use crate::growing::Growing;
+use crate::ids;
+use crate::sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, vectors_file};
+
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// A segment that was written but not opened yet.
+#[derive(Debug)]
+pub struct Written {
+    /// How many rows it has.
+    pub rows: u32,
+    /// What the manifest must say of its files.
+    pub files: SealedFiles,
+    through: Seq,
+    /// The new slot of each old one.
+    moved: Vec<u32>,
+}
+
+impl Written {
+    /// Copies the deaths and patches that reached `source` after the checkpoint onto `target`, which was opened from the
+    /// files written here. Called by the writer inside the switch of versions, so that none is lost.
+    pub fn carry(&self, source: &Growing, target: &Sealed) {
+        source.changes.carry(self.through, &self.moved, &target.changes);
+    }
+}
+
+/// Writes `source` as of `through` into `folder`, which exists. Every row of `source` was born at or before `through`.
+///
+/// # Errors
+///
+/// What the directory returns; the folder may then hold some of the files.
+pub fn seal(source: &Growing, through: Seq, dir: &dyn Dir, folder: &str) -> io::Result<Written> {
+    let slots: Vec<Slot> = (0..source.len()).map(Slot).filter(|&slot| source.visible(slot, through)).collect();
+    let mut moved = vec![DROPPED; source.len() as usize];
+    for (new, old) in slots.iter().enumerate() {
+        moved[old.index()] = new as u32;
+    }
+    let points: Vec<_> = slots.iter().map(|&slot| (source.id(slot), source.born(slot))).collect();
+    let ids = write_file(dir, &format!("{folder}/{IDS_FILE}"), |sink| ids::write(&points, sink))?;
+    let payload = write_file(dir, &format!("{folder}/{PAYLOAD_FILE}"), |sink| {
+        nearfield_payload::write(sink, slots.iter().map(|&slot| source.payload(slot, through)))
+    })?;
+    let mut vectors = Vec::new();
+    for (vector, rows) in source.rows().iter().enumerate() {
+        let path = format!("{folder}/{}", vectors_file(vector));
+        let write = |sink| {
+            let rows = write_rows(sink, rows.shape(), slots.iter().map(|&slot| rows.row(slot)));
+            rows.map(|(sink, written)| (sink, written.summary)).map_err(|e| match e {
+                WriteError::Io(e) => e,
+                other => io::Error::other(other),
+            })
+        };
+        vectors.push(write_file(dir, &path, write)?);
+    }
+    let files = SealedFiles { ids, payload, vectors };
+    Ok(Written { rows: slots.len() as u32, files, through, moved })
+}
+
+/// Creates `path`, lets `write` fill it, syncs and seals it. The folder is not synced.
+///
+/// # Errors
+///
+/// What the directory returns.
+pub fn write_file(
+    dir: &dyn Dir,
+    path: &str,
+    write: impl FnOnce(BufWriter<FileSink>) -> io::Result<(BufWriter<FileSink>, Summary)>,
+) -> io::Result<Summary> {
+    let file = dir.create(path)?;
+    let sink = FileSink { file: Arc::clone(&file), at: 0 };
+    let (mut sink, summary) = write(BufWriter::with_capacity(BUFFER_BYTES, sink))?;
+    sink.flush()?;
+    file.sync()?;
+    file.seal()?;
+    Ok(summary)
+}
+
+/// A file written from front to back.
+#[derive(Debug)]
+pub struct FileSink {
+    file: Arc<dyn File>,
+    at: u64,
+}
+
+impl Write for FileSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write_at(self.at, &[bytes])?;
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,230 @@
+//! A segment on disk: write-once files, and in memory what happened to their rows since.
+//!
+//! Every row in it was born at or before the checkpoint that wrote it, and a reader of the version that holds it sees at least
+//! that far; so only deaths and patches are looked at. It refuses to write: sealing is [`crate::seal`]'s business.
+
+use std::sync::Arc;
+
+use nearfield_codec::{Container, Summary};
+use nearfield_payload::SealedPayload;
+use nearfield_platform::Dir;
+use nearfield_types::{PointId, Seq, Slot};
+use nearfield_vectors::{SealedRows, VectorStore};
+
+use crate::changes::Changes;
+use crate::deltas::Delta;
+use crate::error::{OpenError, damaged};
+use crate::format::{DELTA_TAG, IDS_TAG};
+use crate::ids::PointMap;
+use crate::patches::Row;
+use crate::schema::Schema;
+
+/// The path of the point map inside a segment's folder.
+pub const IDS_FILE: &str = "ids";
+/// The path of the payload rows inside a segment's folder.
+pub const PAYLOAD_FILE: &str = "payload";
+
+/// The path of the rows of the vector at place `vector` inside a segment's folder.
+pub fn vectors_file(vector: usize) -> String {
+    format!("vectors-{vector}")
+}
+
+/// The files of a segment: never changed, shared by every version that names it.
+#[derive(Debug)]
+struct Files {
+    ids: PointMap,
+    payload: SealedPayload,
+    rows: Vec<SealedRows>,
+    bytes: SegmentBytes,
+}
+
+/// Bytes on disk by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentBytes {
+    /// Rows of vectors.
+    pub vectors: u64,
+    /// Payload rows.
+    pub payload: u64,
+    /// The point map.
+    pub ids: u64,
+}
+
+/// What a manifest says of the files of one segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SealedFiles {
+    /// The point map.
+    pub ids: Summary,
+    /// The payload rows.
+    pub payload: Summary,
+    /// The rows of each vector, in schema order.
+    pub vectors: Vec<Summary>,
+}
+
+/// A segment on disk.
+#[derive(Debug)]
+pub struct Sealed {
+    files: Arc<Files>,
+    pub(crate) changes: Changes,
+}
+
+impl Sealed {
+    /// Opens the segment in `folder`: maps its files, compares them with the manifest, verifies the point map and reads the
+    /// delta. Rows and payload are verified block by block when first touched. O(ids).
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`], with the file's path.
+    pub fn open(
+        dir: &dyn Dir,
+        folder: &str,
+        schema: &Schema,
+        rows: u32,
+        files: &SealedFiles,
+        delta: Option<(&str, &Summary)>,
+    ) -> Result<Sealed, (String, OpenError)> {
+        let ids_path = format!("{folder}/{IDS_FILE}");
+        let ids = open_container(dir, &ids_path, IDS_TAG, &files.ids)
+            .and_then(|file| PointMap::open(&file, rows))
+            .map_err(|e| (ids_path, e))?;
+        let payload_path = format!("{folder}/{PAYLOAD_FILE}");
+        let payload = open_payload(dir, &payload_path, rows, &files.payload).map_err(|e| (payload_path, e))?;
+        if files.vectors.len() != schema.shapes().len() {
+            return Err((folder.to_owned(), damaged("schema and the manifest")));
+        }
+        let mut stores = Vec::with_capacity(files.vectors.len());
+        for (vector, (shape, summary)) in schema.shapes().iter().zip(&files.vectors).enumerate() {
+            let path = format!("{folder}/{}", vectors_file(vector));
+            stores.push(open_rows(dir, &path, *shape, rows, summary).map_err(|e| (path, e))?);
+        }
+        let changes = match delta {
+            None => Changes::default(),
+            Some((path, summary)) => {
+                let read = open_container(dir, path, DELTA_TAG, summary).and_then(|file| Delta::read(&file, rows));
+                Changes::from_delta(&read.map_err(|e| (path.to_owned(), e))?)
+            }
+        };
+        let bytes = SegmentBytes {
+            vectors: files.vectors.iter().map(|summary| summary.length).sum(),
+            payload: files.payload.length,
+            ids: files.ids.length,
+        };
+        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes }), changes })
+    }
+
+    /// The same files with the patches that no reader at `through` or later can ask for left out.
+    #[must_use]
+    pub fn compacted(&self, through: Seq) -> Sealed {
+        Sealed { files: Arc::clone(&self.files), changes: self.changes.compacted(through) }
+    }
+
+    /// What a checkpoint at `through` must write for this segment.
+    pub fn delta(&self, through: Seq) -> Delta {
+        self.changes.delta(through)
+    }
+
+    /// The latest death or patch.
+    pub fn last_change(&self) -> Seq {
+        self.changes.last()
+    }
+
+    /// True if patches at or before `through` are held in more versions than a reader there can ask for.
+    pub fn patched_before(&self, through: Seq) -> bool {
+        self.changes.patches.superseded(through)
+    }
+
+    /// Rows, dead ones included.
+    pub fn rows(&self) -> u32 {
+        self.files.ids.rows()
+    }
+
+    /// Bytes on disk by kind.
+    pub fn bytes(&self) -> SegmentBytes {
+        self.files.bytes
+    }
+
+    /// Checks every block of rows and payload that was not checked yet. O(bytes).
+    ///
+    /// # Errors
+    ///
+    /// The first damage found.
+    pub fn verify(&self) -> Result<(), OpenError> {
+        self.files.payload.blob().verify_all()?;
+        self.files.rows.iter().try_for_each(|rows| rows.verify().map_err(OpenError::from))
+    }
+
+    pub(crate) fn ids(&self) -> &PointMap {
+        &self.files.ids
+    }
+
+    pub(crate) fn visible(&self, slot: Slot, seen: Seq) -> bool {
+        self.changes.deaths.alive_at(slot, seen)
+    }
+
+    pub(crate) fn find(&self, id: &PointId, seen: Seq) -> Option<Slot> {
+        self.files.ids.slot(id).filter(|&slot| self.visible(slot, seen))
+    }
+
+    pub(crate) fn page(&self, after: Option<&PointId>, limit: usize, seen: Seq) -> Vec<(PointId, Slot)> {
+        let ids = &self.files.ids;
+        let first = match after.map(|id| ids.find(id)) {
+            None => 0,
+            Some(Ok(rank)) => rank + 1,
+            Some(Err(rank)) => rank,
+        };
+        let slots = (first..ids.rows()).map(|rank| (rank, ids.at_rank(rank)));
+        let visible = slots.filter(|&(_, slot)| self.visible(slot, seen));
+        visible.take(limit).map(|(rank, slot)| (ids.id_at_rank(rank), slot)).collect()
+    }
+
+    pub(crate) fn count(&self, seen: Seq) -> u64 {
+        let dead = self.changes.deaths.iter().filter(|(_, died)| *died <= seen).count() as u64;
+        u64::from(self.rows()) - dead
+    }
+
+    pub(crate) fn store(&self, vector: usize) -> &dyn VectorStore {
+        &self.files.rows[vector]
+    }
+
+    pub(crate) fn payload(&self, slot: Slot, seen: Seq) -> Result<Row, OpenError> {
+        match self.changes.patches.get(slot, seen) {
+            Some(patched) => Ok(patched),
+            None => Ok(Row::from(self.files.payload.row(slot)?)),
+        }
+    }
+}
+
+fn open_container(
+    dir: &dyn Dir,
+    path: &str,
+    tag: nearfield_codec::FileTag,
+    expected: &Summary,
+) -> Result<Container, OpenError> {
+    let region = dir.open(path)?;
+    let file = Container::open(region, tag)?;
+    if file.region().len() as u64 != expected.length || file.tables_crc() != expected.tables_crc {
+        return Err(damaged("file and the manifest"));
+    }
+    Ok(file)
+}
+
+fn open_payload(dir: &dyn Dir, path: &str, rows: u32, expected: &Summary) -> Result<SealedPayload, OpenError> {
+    let blob = dir.blob(path, nearfield_payload::format::PAYLOAD_TAG)?;
+    if blob.file_len() != expected.length || blob.tables_crc() != expected.tables_crc {
+        return Err(damaged("file and the manifest"));
+    }
+    Ok(SealedPayload::open(blob, rows)?)
+}
+
+fn open_rows(
+    dir: &dyn Dir,
+    path: &str,
+    shape: nearfield_vectors::Shape,
+    rows: u32,
+    expected: &Summary,
+) -> Result<SealedRows, OpenError> {
+    let blob = dir.blob(path, nearfield_vectors::format::TAG)?;
+    if blob.file_len() != expected.length || blob.tables_crc() != expected.tables_crc {
+        return Err(damaged("file and the manifest"));
+    }
+    Ok(SealedRows::open(blob, shape, rows)?)
+}

@@ -1,0 +1,197 @@
+//! One segment, growing or sealed, behind one set of questions.
+
+use std::sync::Arc;
+
+use nearfield_ann::{Admit, Budget, Estimate, Flat, Scratch, Search, Stats, Ties, TopK, VectorIndex};
+use nearfield_types::{PointId, Score, Seq, Slot};
+use nearfield_vectors::VectorStore;
+
+use crate::changes::Changes;
+use crate::error::{OpenError, SearchError};
+use crate::growing::Growing;
+use crate::patches::Row;
+use crate::sealed::Sealed;
+
+/// A segment as readers of one version see it.
+#[derive(Clone, Debug)]
+pub enum Segment {
+    /// In memory; the last one of a version takes writes.
+    Growing(Arc<Growing>),
+    /// On disk.
+    Sealed(Arc<Sealed>),
+}
+
+/// One nearest-neighbour question to one segment.
+#[derive(Clone, Copy, Debug)]
+pub struct Ask<'a> {
+    /// The place of the vector in the schema.
+    pub vector: usize,
+    /// The query, as long as that vector.
+    pub query: &'a [f32],
+    /// At most this many answers.
+    pub limit: usize,
+    /// As of this Seq.
+    pub seen: Seq,
+    /// The worst exact distance that is still of use; answers beyond it are left out, equal ones stay.
+    pub bound: Option<Score>,
+}
+
+/// One answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Found {
+    /// The row.
+    pub slot: Slot,
+    /// Its exact distance.
+    pub distance: Score,
+}
+
+impl Segment {
+    /// The row of `id` visible at `seen`; [`Seq::MAX`] asks for the state as applied.
+    pub fn find(&self, id: &PointId, seen: Seq) -> Option<Slot> {
+        match self {
+            Segment::Growing(growing) => growing.find(id, seen),
+            Segment::Sealed(sealed) => sealed.find(id, seen),
+        }
+    }
+
+    /// Up to `limit` points visible at `seen` with ids after `after`, in id order. O(log n + what is passed over).
+    pub fn page(&self, after: Option<&PointId>, limit: usize, seen: Seq) -> Vec<(PointId, Slot)> {
+        match self {
+            Segment::Growing(growing) => growing.page(after, limit, seen),
+            Segment::Sealed(sealed) => sealed.page(after, limit, seen),
+        }
+    }
+
+    /// How many points are visible at `seen`. O(rows) while growing, O(deaths) when sealed.
+    pub fn count(&self, seen: Seq) -> u64 {
+        match self {
+            Segment::Growing(growing) => growing.count(seen),
+            Segment::Sealed(sealed) => sealed.count(seen),
+        }
+    }
+
+    /// Rows, dead ones included.
+    pub fn rows(&self) -> u32 {
+        match self {
+            Segment::Growing(growing) => growing.len(),
+            Segment::Sealed(sealed) => sealed.rows(),
+        }
+    }
+
+    /// The id of a row.
+    pub fn id(&self, slot: Slot) -> PointId {
+        match self {
+            Segment::Growing(growing) => growing.id(slot),
+            Segment::Sealed(sealed) => sealed.ids().id(slot),
+        }
+    }
+
+    /// When a row was born.
+    pub fn born(&self, slot: Slot) -> Seq {
+        match self {
+            Segment::Growing(growing) => growing.born(slot),
+            Segment::Sealed(sealed) => sealed.ids().born(slot),
+        }
+    }
+
+    /// The encoded payload of a row as of `seen`.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if its block is damaged.
+    pub fn payload(&self, slot: Slot, seen: Seq) -> Result<Row, OpenError> {
+        match self {
+            Segment::Growing(growing) => Ok(growing.payload(slot, seen)),
+            Segment::Sealed(sealed) => sealed.payload(slot, seen),
+        }
+    }
+
+    /// The vector at place `vector` of a row, as it was given; `None` if the point has none.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] if its block is damaged.
+    pub fn vector(&self, slot: Slot, vector: usize) -> Result<Option<Vec<f32>>, OpenError> {
+        let mut values = None;
+        self.store(vector).read_many(&[slot], &mut |_, row| values = row.map(<[f32]>::to_vec))?;
+        Ok(values)
+    }
+
+    /// Records that a row died. Called by the writer alone.
+    pub fn kill(&self, slot: Slot, at: Seq) {
+        self.changes().deaths.kill(slot, at);
+    }
+
+    /// Records a row's payload from `at` on. Called by the writer alone.
+    pub fn patch(&self, slot: Slot, at: Seq, row: Row) {
+        self.changes().patches.put(slot, at, row);
+    }
+
+    /// The nearest visible rows, nearest first, ties by id. Exact. O(rows * dim).
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError`] if the query does not fit the vector, a block is damaged, or the budget ran out.
+    pub fn search(
+        &self,
+        ask: &Ask<'_>,
+        budget: &Budget<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(Vec<Found>, Stats), SearchError> {
+        let store = self.store(ask.vector);
+        let mut scorer = store.scorer(ask.query)?;
+        let mut best = TopK::new(ask.limit, self);
+        let visible = Visible { segment: self, seen: ask.seen };
+        let search = Search { bound: ask.bound, ..Search::new(&mut *scorer, &visible, budget) };
+        let stats = Flat::new(self.rows()).search(search, scratch, &mut best)?;
+        let found = best.into_sorted().into_iter();
+        Ok((found.map(|near| Found { slot: near.slot, distance: near.score }).collect(), stats))
+    }
+
+    fn visible(&self, slot: Slot, seen: Seq) -> bool {
+        match self {
+            Segment::Growing(growing) => growing.visible(slot, seen),
+            Segment::Sealed(sealed) => sealed.visible(slot, seen),
+        }
+    }
+
+    fn store(&self, vector: usize) -> &dyn VectorStore {
+        match self {
+            Segment::Growing(growing) => growing.store(vector),
+            Segment::Sealed(sealed) => sealed.store(vector),
+        }
+    }
+
+    fn changes(&self) -> &Changes {
+        match self {
+            Segment::Growing(growing) => &growing.changes,
+            Segment::Sealed(sealed) => &sealed.changes,
+        }
+    }
+}
+
+/// Equal distances are ordered by id, as everywhere.
+impl Ties for Segment {
+    fn compare(&self, a: Slot, b: Slot) -> std::cmp::Ordering {
+        match self {
+            Segment::Growing(growing) => growing.id_ref(a).cmp(growing.id_ref(b)),
+            Segment::Sealed(sealed) => sealed.ids().rank(a).cmp(&sealed.ids().rank(b)),
+        }
+    }
+}
+
+/// Admits what a reader at one Seq may see.
+struct Visible<'a> {
+    segment: &'a Segment,
+    seen: Seq,
+}
+
+impl Admit for Visible<'_> {
+    fn retain(&self, slots: &mut Vec<Slot>) {
+        slots.retain(|&slot| self.segment.visible(slot, self.seen));
+    }
+
+    fn estimate(&self) -> Estimate {
+        Estimate::exactly(u64::from(self.segment.rows()))
+    }
+}

@@ -1,0 +1,84 @@
+//! `cargo xtask`: every task of the project, one word each. `cargo xtask help` lists them.
+//!
+//! **It refuses** to know the database: what writes, kills, damages or measures it lives in programs of its own (`nearfield-torture`,
+//! `nearfield-fuzz`, `nearfield-benches`), which the tasks here only build and run. It also refuses to be heavy: it is the first
+//! thing that is compiled on a clean clone, so it takes the standard library and one TOML parser.
+//!
+//! # Invariants
+//!
+//! 1. A task that fails says why on stderr and exits with 1; wrong words on the command line exit with 2.
+//! 2. `tidy` is a pure function of the files of the repository; its test here runs it on the repository itself.
+//! 3. `ci` is what CI runs, all of it: `.ci/run` calls it and does nothing else.
+//!
+//! # Reading order
+//!
+//! `args`, `process`, `tidy`, `ci`, then the small tasks `bench`, `tools`, `golden`.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a developer's tool reads the repository and times its steps; the platform seam is for the engine"
+)]
+
+mod args;
+mod bench;
+mod ci;
+mod golden;
+mod process;
+mod tidy;
+mod tools;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use args::{Args, Failure};
+
+const HELP: &str = "\
+cargo xtask TASK
+
+  tidy                          check the rules that no compiler checks (also: cargo test -p xtask)
+       [--formats]              print the format constants as docs/format.md must hold them
+  ci                            everything CI runs, in its order; stops at the first failure
+  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, kernels)
+        [--json FILE]           also write the figures as JSON
+        [--check]               fail where a figure misses benches/goals.toml
+        [--dir DIR]             where the database is written (default: the build's target folder)
+  crash [ARGS]                  kill a writing process again and again, check what comes back (crash --help)
+  bitflip [ARGS]                flip bits in a closed database, check that each flip is noticed (bitflip --help)
+  fuzz smoke|soak|run TARGET    feed the decoders hostile bytes (fuzz --help)
+  golden [PACKAGE]              rewrite the golden numbers and show what changed
+  help                          this text
+
+The data set of `bench` may also be named by the environment variable NEARFIELD_DATA.
+";
+
+fn main() -> ExitCode {
+    let mut args = Args::new(std::env::args().skip(1));
+    let task = args.word().unwrap_or_else(|| "help".to_owned());
+    let done = match task.as_str() {
+        "tidy" => {
+            let task = if args.flag("--formats") { tidy::print_formats } else { tidy::task };
+            args.finish().and_then(|()| task(root()))
+        }
+        "ci" => args.finish().and_then(|()| ci::task(root())),
+        "bench" => bench::task(root(), args),
+        "crash" | "bitflip" | "fuzz" => tools::task(root(), &task, args.rest()),
+        "golden" => golden::task(root(), args),
+        "help" | "--help" | "-h" => {
+            print!("{HELP}");
+            Ok(())
+        }
+        other => Err(Failure::Usage(format!("there is no task {other:?}\n\n{HELP}"))),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+/// The root of the repository: the folder above this package.
+fn root() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
