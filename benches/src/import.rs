@@ -75,7 +75,7 @@ pub(crate) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     );
     report.add("sync_settled_s", sync.settled.as_secs_f64(), "s", "until all of it is sealed and settled");
     report.add("sync_over_plain", rate(sync.reopened) / rate(plain), "", "its rate by the plain rate");
-    singles::measure(set, place, report)
+    singles::measure(set, place, singles::Load::FULL, report)
 }
 
 fn plain(place: &Place, parts: &[Vec<u8>]) -> Result<Duration> {

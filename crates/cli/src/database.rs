@@ -23,7 +23,9 @@ const CATALOG: &str = "catalog";
 pub(crate) fn open(target: &Target) -> Outcome<Database> {
     if !target.path.join(CATALOG).is_dir() {
         let advice = "`nearfield import` and `nearfield collections DB create` make one, `nearfield demo` one with data";
-        return Err(Failure::not_found(format!("there is no database at {}", target.path.display())).advise(advice));
+        return Err(
+            Failure::not_found(format!("there is no database at {}", target.path.display())).advise(advice)
+        );
     }
     Ok(Database::open(&target.path, options(target.trust).create(false))?)
 }

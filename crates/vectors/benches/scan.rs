@@ -130,6 +130,27 @@ fn main() {
     }
     group.finish();
 
+    let mut group = criterion.benchmark_group("64 scattered slots");
+    group.throughput(Throughput::Elements(64));
+    for (name, store) in &stores {
+        let mut scorer = store.scorer(query).expect("a row of the store");
+        let (mut slots, mut scores) = ([Slot(0); 64], [0.0; 64]);
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                for slot in &mut slots {
+                    slot.0 = (slot.0 + 70_001) % ROWS;
+                }
+                slots
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(at, slot)| slot.0 = (slot.0 + at as u32 * 997) % ROWS);
+                scorer.score(&slots, &mut scores).expect("nothing is damaged");
+                black_box(scores)
+            });
+        });
+    }
+    group.finish();
+
     let mut group = criterion.benchmark_group("write");
     group.throughput(Throughput::Bytes(size_of_val(rows.as_slice()) as u64)).sample_size(10);
     group.bench_function("growing push", |bencher| bencher.iter(|| grow(Metric::Cosine, &rows)));

@@ -313,7 +313,7 @@ mod tests {
         let mut next = 0;
         while next < view.len {
             let run = view.run(next, 100);
-            assert!(!run.is_empty() && run.len() <= 100 * 700 && run.as_ptr() as usize % 4 == 0);
+            assert!(!run.is_empty() && run.len() <= 100 * 700 && run.as_ptr().is_aligned());
             for row in run.chunks(700) {
                 assert!(row.iter().all(|&value| value == next));
                 next += 1;

@@ -118,8 +118,9 @@ impl Query {
     fn finish(&self, raw: f32, norm: f32, row: &[f32]) -> Score {
         match self.metric {
             Metric::Cosine if self.is_safe && INVERSE_NORMS_SAFE.contains(&norm) => {
-                // In this order NaN, which only a stored norm that lies can give, becomes the farthest.
-                self.metric.distance_of(raw, self.inverse_norm * norm).min(2.0).max(0.0)
+                let distance = self.metric.distance_of(raw, self.inverse_norm * norm);
+                // NaN, which only a stored norm that lies can give, becomes the farthest.
+                if distance <= 2.0 { distance.max(0.0) } else { 2.0 }
             }
             Metric::Cosine => self.wide(row),
             _ if raw.is_finite() => self.metric.distance_of(raw, 0.0) + 0.0,
@@ -136,7 +137,7 @@ impl Query {
             Metric::Cosine => {
                 let norms = dot_wide(query, query).sqrt() * dot_wide(row, row).sqrt();
                 let cosine = if norms == 0.0 { 0.0 } else { dot_wide(query, row) / norms };
-                (1.0 - cosine).clamp(0.0, 2.0)
+                if cosine.is_nan() { 2.0 } else { (1.0 - cosine).clamp(0.0, 2.0) }
             }
             Metric::Dot => -dot_wide(query, row),
             Metric::Euclid => pairs().map(|difference| difference * difference).sum(),

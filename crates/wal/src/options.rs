@@ -106,6 +106,6 @@ impl Room {
     pub(crate) fn planned(planned: u64, need: u64) -> Room {
         let headroom = (planned / 4).min(HEADROOM_BYTES_MAX);
         let least = HEADER_BYTES as u64 + need + FILE_TAIL_BYTES + headroom;
-        Room { bytes: planned.max(least.next_multiple_of(4096)), headroom }
+        Room { bytes: if least <= planned { planned } else { least.next_multiple_of(4096) }, headroom }
     }
 }

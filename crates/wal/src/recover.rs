@@ -142,7 +142,7 @@ impl Scan {
                 Some(evidence) => evidence,
                 None => scan.evidence_behind(dir, path, options, stop.expected)?,
             };
-        scan.judge(stop, evidence)?;
+        scan.judge(stop, evidence, options.recorded())?;
         Ok(scan)
     }
 
@@ -227,10 +227,15 @@ impl Scan {
     }
 
     /// Applies the tail rule.
-    fn judge(&mut self, stop: Stop, evidence: Evidence) -> Result<(), LogError> {
-        let Stop { file, offset, expected, fault } = stop;
+    fn judge(&mut self, stop: Stop, evidence: Evidence, recorded: Seq) -> Result<(), LogError> {
+        let Stop { file, offset, mut expected, fault } = stop;
         let (durable, fault) = match evidence {
-            _ if self.durable >= expected => (self.durable, fault),
+            _ if recorded > self.last => {
+                // The record may name a Seq that the gap between two generations leaves out.
+                expected = expected.min(self.last.next());
+                (recorded, fault)
+            }
+            _ if recorded >= expected => (recorded, fault),
             Evidence::Durable(durable) => (durable, fault),
             Evidence::Unclear => (expected, Fault::Unclear),
             Evidence::None => {

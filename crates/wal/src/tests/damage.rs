@@ -1,1 +1,329 @@
-//! damage
+//! Bytes cut, flipped, moved and missing: damage is refused, a torn tail is cut, a wrong operation is never shown.
+
+use nearfield_platform::{Dir, MemoryDir};
+use nearfield_types::Seq;
+
+use super::support::{Files, SMALL, UUID, append, directory, files, names, open, options, replayed, start};
+use crate::conformance::Operation;
+use crate::format::{FileHeader, FrameHeader, HEADER_BYTES};
+use crate::{Fault, LogError, LogOptions, Syncer, Walk};
+
+/// How the last life of a sample log ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Ending {
+    Closed,
+    Killed,
+    /// Killed, with a record of the last sync.
+    Marked,
+}
+
+/// A log of two lives and several files, with its operations.
+fn sample(ending: Ending) -> (Files, Vec<Operation>) {
+    let dir = MemoryDir::new();
+    let (mut writer, syncer) = start(&dir, options());
+    let mut written = Vec::new();
+    for n in 0..14 {
+        written.push(append(&mut writer, n).unwrap());
+        if n % 4 == 0 {
+            syncer.sync(Seq::MAX).unwrap();
+        }
+    }
+    drop(writer);
+    let (mut writer, syncer) = start(&dir, options());
+    for n in 14..20 {
+        written.push(append(&mut writer, n).unwrap());
+        if n == 16 {
+            syncer.sync(Seq::MAX).unwrap();
+        }
+    }
+    match ending {
+        Ending::Closed => drop(writer.close().unwrap()),
+        Ending::Killed => {}
+        Ending::Marked => {
+            syncer.sync(Seq::MAX).unwrap();
+            let mark = writer.sync_mark().unwrap().unwrap();
+            syncer.sync(mark).unwrap();
+        }
+    }
+    // Opening repairs a log that was not closed; the sample is what lies there before.
+    let files = files(&*dir);
+    assert_eq!(replayed(&open(&dir, options()).unwrap()), written);
+    (files, written)
+}
+
+/// One frame of a sample.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    file: usize,
+    start: usize,
+    end: usize,
+    header: FrameHeader,
+}
+
+/// All frames, the mark of a clean close included.
+fn places(files: &Files) -> Vec<Place> {
+    let mut places = Vec::new();
+    for (file, (_, bytes)) in files.iter().enumerate() {
+        let header = FileHeader::decode(bytes).unwrap();
+        let mut walk = Walk::new(bytes, &header);
+        let mut start = HEADER_BYTES;
+        while let Ok(frame) = walk.step() {
+            let end = start + frame.header.frame_bytes() as usize;
+            places.push(Place { file, start, end, header: frame.header });
+            start = end;
+        }
+        let mark = bytes[start..].first_chunk().map(FrameHeader::decode).filter(|mark| mark.flags != 0);
+        places.extend(mark.map(|header| Place { file, start, end: start + 40, header }));
+    }
+    places
+}
+
+/// What must happen when a byte of a sample is damaged.
+#[derive(Debug, PartialEq)]
+enum Expected {
+    /// Not a byte of the log.
+    Harmless,
+    Refused,
+    /// The log ends before this Seq.
+    CutBefore(Seq),
+}
+
+fn expected(places: &[Place], files: &Files, file: usize, at: usize) -> Expected {
+    let hit = places.iter().find(|place| place.file == file && (place.start..place.end).contains(&at));
+    let first = places.iter().find(|place| place.file == file);
+    let lost = match hit {
+        Some(place) if place.header.flags != 0 => return Expected::Harmless,
+        Some(place) => place.header.seq,
+        None if at < HEADER_BYTES => first.unwrap().header.seq,
+        None => return Expected::Harmless,
+    };
+    let other = |place: &&Place| hit.is_none_or(|hit| hit.start != place.start || hit.file != place.file);
+    let recorded = places.iter().filter(other).map(|place| place.header.synced_seq).max().unwrap();
+    let later_life =
+        files[file + 1..].iter().any(|(_, bytes)| FileHeader::decode(bytes).unwrap().begins_generation());
+    if recorded >= lost || later_life { Expected::Refused } else { Expected::CutBefore(lost) }
+}
+
+/// Whole operations before `seq`.
+fn before(written: &[Operation], places: &[Place], seq: Seq) -> Vec<Operation> {
+    assert!(places.iter().any(|place| place.header.seq == seq));
+    written.iter().filter(|(last, ..)| *last < seq).cloned().collect()
+}
+
+#[test]
+fn every_flipped_byte_is_refused_or_cut() {
+    for ending in [Ending::Closed, Ending::Killed, Ending::Marked] {
+        let (files, written) = sample(ending);
+        let places = places(&files);
+        assert!(files.len() >= 5, "{} files", files.len());
+        let (mut refused, mut cut) = (0, 0);
+        for file in 0..files.len() {
+            for at in 0..files[file].1.len() {
+                let mut damaged = files.clone();
+                damaged[file].1[at] ^= 1 << (at % 8);
+                let dir = directory(&damaged);
+                let opened = open(&dir, options());
+                if let Err(LogError::Tag { .. }) = opened {
+                    assert!((4..6).contains(&at), "only the version says so");
+                    continue;
+                }
+                match expected(&places, &files, file, at) {
+                    Expected::Harmless => {
+                        assert_eq!(replayed(&opened.unwrap()), written, "{ending:?} {file}:{at}")
+                    }
+                    Expected::Refused => {
+                        opened.expect_err("damage to durable data");
+                        assert_eq!(super::support::files(&*dir), damaged, "a refused log is left alone");
+                        refused += 1;
+                    }
+                    Expected::CutBefore(seq) => {
+                        let kept = before(&written, &places, seq);
+                        assert_eq!(replayed(&opened.unwrap()), kept, "{ending:?} {file}:{at}");
+                        let again = open(&dir, options()).unwrap();
+                        assert_eq!(replayed(&again), kept, "opened again, {ending:?} {file}:{at}");
+                        cut += 1;
+                    }
+                }
+            }
+        }
+        assert!(refused > 1000, "{refused}");
+        assert_eq!(cut > 0, ending != Ending::Closed, "{ending:?}: {cut}");
+    }
+}
+
+#[test]
+fn every_cut_of_the_last_file_leaves_the_operations_before_it() {
+    let (files, written) = sample(Ending::Killed);
+    let places = places(&files);
+    let last = files.len() - 1;
+    for len in 0..files[last].1.len() {
+        let mut cut = files.clone();
+        cut[last].1.truncate(len);
+        let lost = places.iter().find(|place| place.file == last && place.end > len);
+        let kept = lost.map_or(written.clone(), |place| before(&written, &places, place.header.seq));
+        let dir = directory(&cut);
+        assert_eq!(replayed(&open(&dir, options()).unwrap()), kept, "cut at {len}");
+        // The same, if somebody else knows that more was durable.
+        let synced = written.last().unwrap().0;
+        let known = open(&directory(&cut), LogOptions { synced, ..options() });
+        let refused = matches!(known, Err(LogError::Corrupt { expected, durable, .. }) if expected <= synced && durable == synced);
+        assert!(refused || kept.len() == written.len(), "cut at {len}: {known:?}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_noticed() {
+    let (files, written) = sample(Ending::Closed);
+    for missing in 0..files.len() {
+        let mut rest = files.clone();
+        let (name, _) = rest.remove(missing);
+        let first: u64 = name[..20].parse().unwrap();
+        let dir = directory(&rest);
+        if missing + 1 < files.len() {
+            let error = open(&dir, options()).unwrap_err();
+            assert!(
+                matches!(error, LogError::Corrupt { expected, .. } if expected.0 <= first),
+                "{name}: {error}"
+            );
+        } else {
+            // Only a record elsewhere tells that the last file is missing.
+            let synced = written.last().unwrap().0;
+            open(&directory(&rest), LogOptions { synced, ..options() }).unwrap_err();
+            open(&dir, options()).unwrap();
+        }
+    }
+    let dir = directory(&Vec::new());
+    let error = open(&dir, LogOptions { synced: Seq(3), ..options() }).unwrap_err();
+    let Fault::Missing = fault(&error) else { panic!("{error}") };
+}
+
+fn fault(error: &LogError) -> Fault {
+    match error {
+        LogError::Corrupt { fault, .. } => *fault,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn what_is_flushed_may_be_missing_or_damaged() {
+    let (files, written) = sample(Ending::Closed);
+    for (flushed, ..) in &written {
+        let options = LogOptions { flushed: *flushed, ..options() };
+        let kept: Vec<Operation> = written.iter().filter(|(seq, ..)| seq > flushed).cloned().collect();
+        let needed = |(name, _): &&(String, Vec<u8>)| {
+            let next = files
+                .iter()
+                .find(|(other, _)| other > name)
+                .map(|(next, _)| next[..20].parse::<u64>().unwrap());
+            next.is_none_or(|next| next > flushed.0 + 1)
+        };
+        let rest: Files = files.iter().filter(needed).cloned().collect();
+        assert_eq!(replayed(&open(&directory(&rest), options).unwrap()), kept, "flushed {flushed}");
+        // Removed in another order than asked, as a crash may leave it.
+        for unneeded in 0..files.len() - rest.len() {
+            let mut some = rest.clone();
+            some.insert(0, files[unneeded].clone());
+            assert_eq!(replayed(&open(&directory(&some), options).unwrap()), kept, "flushed {flushed}");
+        }
+    }
+}
+
+#[test]
+fn a_torn_tail_is_kept_until_the_next_release() {
+    let (mut files, written) = sample(Ending::Killed);
+    let last = files.len() - 1;
+    let place = *places(&files).last().unwrap();
+    files[last].1[place.start + 50] ^= 1;
+    let torn = format!("{}.torn", files[last].0);
+    files.push(("replace-0.tmp".to_owned(), vec![1; 10]));
+    let dir = directory(&files);
+    let log = open(&dir, options()).unwrap();
+    let report = *log.report();
+    assert!(!report.clean && report.torn == 1 && report.rewritten >= 1, "{report:?}");
+    let stop = report.stop.unwrap();
+    assert_eq!(
+        (stop.offset, stop.expected, stop.fault),
+        (place.start as u64, place.header.seq, Fault::Checksum)
+    );
+    let kept = written[..written.len() - 1].to_vec();
+    assert_eq!(replayed(&log), kept);
+    let used = files[last].1.iter().rposition(|&byte| byte != 0).unwrap() + 1;
+    assert_eq!(
+        dir.open(&format!("log/{torn}")).unwrap()[..],
+        files[last].1[..used],
+        "nothing is thrown away"
+    );
+    assert!(!names(&*dir).contains(&"replace-0.tmp".to_owned()));
+    // A second opening has nothing to do; the release takes the torn file away.
+    let log = open(&dir, options()).unwrap();
+    assert!(log.report().clean && log.report().rewritten == 0, "{:?}", log.report());
+    let (mut writer, syncer) = log.into_writer().unwrap();
+    let new = append(&mut writer, 40).unwrap();
+    assert!(new.0.0 >= kept.last().unwrap().0.0 + crate::GENERATION_GAP);
+    assert!(names(&*dir).contains(&torn));
+    syncer.release(Seq::ZERO).unwrap();
+    assert!(!names(&*dir).contains(&torn));
+    drop(writer);
+    assert_eq!(replayed(&open(&dir, options()).unwrap()), [kept, vec![new]].concat());
+}
+
+#[test]
+fn bytes_of_other_logs_are_no_frames() {
+    let (files, written) = sample(Ending::Killed);
+    let end = places(&files).last().unwrap().end;
+    // The end of a log with the same numbers and another uuid, where recycled blocks of the disk may put it.
+    let other = MemoryDir::new();
+    let (mut writer, syncer) = start(&other, LogOptions { wal_uuid: [1; 16], ..options() });
+    for n in 0..40 {
+        append(&mut writer, n).unwrap();
+        syncer.sync(Seq::MAX).unwrap();
+    }
+    for (_, foreign) in super::support::files(&*other) {
+        for from in [0, HEADER_BYTES] {
+            let mut recycled = files.clone();
+            let bytes = &mut recycled.last_mut().unwrap().1;
+            bytes.truncate(end);
+            bytes.extend_from_slice(&foreign[from..]);
+            let log = open(&directory(&recycled), options()).unwrap();
+            assert_eq!(replayed(&log), written);
+            assert_eq!(log.report().torn, 1);
+        }
+    }
+    let wrong = open(&other, options()).unwrap_err();
+    assert_eq!(wrong, LogError::WrongLog { file: 1, found: [1; 16] });
+    assert_eq!(
+        open(&directory(&files), LogOptions { wal_uuid: UUID, sizes: SMALL, ..options() }).unwrap().last(),
+        written.last().unwrap().0
+    );
+}
+
+#[test]
+fn files_of_newer_programs_are_left_alone() {
+    let (mut files, _) = sample(Ending::Killed);
+    let last = files.len() - 1;
+    files[last].1[4] = 9;
+    let dir = directory(&files);
+    let error = open(&dir, options()).unwrap_err();
+    assert!(matches!(error, LogError::Tag { .. }), "{error}");
+    assert!(error.to_string().contains("upgrade"), "{error}");
+    assert_eq!(super::support::files(&*dir), files);
+}
+
+#[test]
+fn names_that_are_not_ours_are_ignored() {
+    let (files, written) = sample(Ending::Closed);
+    let dir = directory(&files);
+    for name in [
+        "1.log",
+        "00000000000000000001.log2",
+        "99999999999999999999.log",
+        "notes",
+        "0000000000000000000a.log",
+    ] {
+        dir.create(&format!("log/{name}")).unwrap().write_at(0, &[b"x"]).unwrap();
+    }
+    dir.make_dir("log/00000000000000000099.log").unwrap();
+    let log = open(&dir, options()).unwrap();
+    assert!(log.report().clean);
+    assert_eq!(replayed(&log), written);
+}
