@@ -22,13 +22,11 @@ struct Times {
 
 /// Runs the benchmark.
 pub(crate) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
-    let rows = set.base.rows;
-    let parts: Vec<Vec<u8>> = (0..rows)
-        .collect::<Vec<usize>>()
-        .chunks(stored::BATCH)
-        .map(|rows| rows.iter().flat_map(|row| set.row_bytes(*row)).collect())
-        .collect();
-    let bytes: usize = parts.iter().map(Vec::len).sum();
+    let rows: Vec<usize> = (0..set.base.rows).collect();
+    let part = |rows: &[usize]| rows.iter().flat_map(|row| set.row_bytes(*row)).collect();
+    let parts: Vec<Vec<u8>> = rows.chunks(stored::BATCH).map(part).collect();
+    let mb = parts.iter().map(Vec::len).sum::<usize>() as f64 / 1e6;
+
     let mut plain = vec![plain(place, &parts)?];
     let process = import(set, place, Durability::Process)?;
     plain.push(self::plain(place, &parts)?);
@@ -36,46 +34,44 @@ pub(crate) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     plain.push(self::plain(place, &parts)?);
     let plain = median(&plain);
 
-    let rate = |time: Duration| rows as f64 / time.as_secs_f64();
-    let mb = bytes as f64 / 1e6;
-    report.add("points", rows as f64, "", format!("with payload, {mb:.0} MB, batches of {}", stored::BATCH));
-    let plain_mb = mb / plain.as_secs_f64();
     report.add(
-        "plain_points_per_s",
-        rate(plain),
-        "/s",
-        format!("writing the same bytes to one file, one sync: {plain_mb:.0} MB/s, median of 3"),
+        "points",
+        rows.len() as f64,
+        "",
+        format!("with payload, {mb:.0} MB, batches of {}", stored::BATCH),
     );
-    let note = "until a clean close and a verified reopen";
-    let seconds = |times: &Times| {
-        format!(
-            "{:.2} s acknowledged, {:.2} s reopened",
-            times.acknowledged.as_secs_f64(),
-            times.reopened.as_secs_f64()
-        )
-    };
-    report.add(
-        "process_points_per_s",
-        rate(process.reopened),
-        "/s",
-        format!("import in `process`, {note}: {}", seconds(&process)),
+    let plain_rate = rows.len() as f64 / plain.as_secs_f64();
+    let note = format!(
+        "writing the same bytes to one file, one sync: {:.0} MB/s, median of 3",
+        mb / plain.as_secs_f64()
     );
-    report.add(
-        "process_settled_s",
-        process.settled.as_secs_f64(),
-        "s",
-        "until all of it is sealed and settled",
-    );
-    report.add("process_over_plain", rate(process.reopened) / rate(plain), "", "its rate by the plain rate");
-    report.add(
-        "sync_points_per_s",
-        rate(sync.reopened),
-        "/s",
-        format!("import in `sync`, {note}: {}", seconds(&sync)),
-    );
-    report.add("sync_settled_s", sync.settled.as_secs_f64(), "s", "until all of it is sealed and settled");
-    report.add("sync_over_plain", rate(sync.reopened) / rate(plain), "", "its rate by the plain rate");
+    report.add("plain_points_per_s", plain_rate, "/s", note);
+    let names = ["process_points_per_s", "process_settled_s", "process_over_plain"];
+    process.add(names, rows.len(), plain_rate, report);
+    let names = ["sync_points_per_s", "sync_settled_s", "sync_over_plain"];
+    sync.add(names, rows.len(), plain_rate, report);
     singles::measure(set, place, singles::Load::FULL, report)
+}
+
+impl Times {
+    /// Adds rate, time until settled and the rate by the plain rate.
+    fn add(
+        &self,
+        [rate, settled, ratio]: [&'static str; 3],
+        rows: usize,
+        plain_rate: f64,
+        report: &mut Report,
+    ) {
+        let [acknowledged, reopened, all] =
+            [self.acknowledged, self.reopened, self.settled].map(|time| time.as_secs_f64());
+        let points_per_s = rows as f64 / reopened;
+        let note = format!(
+            "until a clean close and a verified reopen: {acknowledged:.2} s acknowledged, {reopened:.2} s reopened"
+        );
+        report.add(rate, points_per_s, "/s", note);
+        report.add(settled, all, "s", "until all of it is sealed and settled");
+        report.add(ratio, points_per_s / plain_rate, "", "its rate by the plain rate");
+    }
 }
 
 fn plain(place: &Place, parts: &[Vec<u8>]) -> Result<Duration> {

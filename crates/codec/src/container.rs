@@ -166,7 +166,8 @@ impl<W: Write> ContainerWriter<W> {
         if !self.at.is_multiple_of(BLOCK_BYTES as u64) {
             self.blocks.push(self.block.value());
         }
-        let mut tables = Encoder::with_capacity(self.blocks.len() * 4 + self.sections.len() * SECTION_ENTRY_BYTES);
+        let mut tables =
+            Encoder::with_capacity(self.blocks.len() * 4 + self.sections.len() * SECTION_ENTRY_BYTES);
         for &crc in &self.blocks {
             tables.u32(crc);
         }

@@ -39,7 +39,8 @@ mod tag;
 
 pub use checksum::{Crc32c, Crc64, crc32c, crc64};
 pub use container::{
-    BLOCK_BYTES, Container, ContainerError, ContainerWriter, FOOTER_BYTES, HEADER_BYTES, SECTION_ALIGN, Summary,
+    BLOCK_BYTES, Container, ContainerError, ContainerWriter, FOOTER_BYTES, HEADER_BYTES, SECTION_ALIGN,
+    Summary,
 };
 pub use cursor::{DecodeError, Decoder, Encoder};
 pub use region::{AlignedBytes, Region};

@@ -35,7 +35,9 @@ pub enum TagError {
         expected: [u8; 4],
     },
     /// Made for newer readers.
-    #[error("file needs a reader of version {needs} or later, this one is {have}: upgrade Nearfield to open it")]
+    #[error(
+        "file needs a reader of version {needs} or later, this one is {have}: upgrade Nearfield to open it"
+    )]
     TooNew {
         /// The reader version it needs.
         needs: u16,

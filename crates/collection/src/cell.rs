@@ -68,7 +68,8 @@ impl ManifestCell {
 
     /// The versions present, newest first, whole or not.
     fn versions(&self) -> Result<Vec<u64>> {
-        let entries = self.dir.list(&self.folder).map_err(|e| Error::io(format!("listing {}", self.folder), e))?;
+        let entries =
+            self.dir.list(&self.folder).map_err(|e| Error::io(format!("listing {}", self.folder), e))?;
         let mut versions: Vec<u64> = entries.iter().filter_map(|entry| version_of(&entry.name)).collect();
         versions.sort_unstable_by(|a, b| b.cmp(a));
         Ok(versions)
@@ -90,7 +91,8 @@ impl ManifestCell {
     fn load(&self, version: u64) -> Result<Vec<u8>> {
         let path = self.path(version);
         let region = self.dir.open(&path).map_err(|e| Error::io(format!("reading {path}"), e))?;
-        let value = decode(&region, version).map_err(|why| Error::new(ErrorKind::Corrupt, format!("{path}: {why}")))?;
+        let value = decode(&region, version)
+            .map_err(|why| Error::new(ErrorKind::Corrupt, format!("{path}: {why}")))?;
         Ok(value.to_vec())
     }
 
@@ -133,7 +135,8 @@ impl Cell for ManifestCell {
         let newest = self.versions()?.into_iter().next();
         let current = self.read()?.map(|value| value.version);
         if current != expected {
-            let context = format!("{} changed under its writer: expected {expected:?}, found {current:?}", self.folder);
+            let context =
+                format!("{} changed under its writer: expected {expected:?}, found {current:?}", self.folder);
             return Err(Error::new(ErrorKind::Busy, context));
         }
         let version = newest.unwrap_or(0) + 1;

@@ -133,7 +133,8 @@ impl Collection {
         if self.current.load().frozen().count() < FROZEN_MAX {
             return Ok(());
         }
-        self.checkpoint_locked(&mut ledger).map_err(|e| e.within("the segments in memory could not be sealed"))
+        self.checkpoint_locked(&mut ledger)
+            .map_err(|e| e.within("the segments in memory could not be sealed"))
     }
 
     fn mark(&self, seen: u64) -> Result<()> {
@@ -186,7 +187,12 @@ impl Collection {
         Ok(())
     }
 
-    fn write_segments(&self, frozen: Vec<Arc<Growing>>, through: Seq, manifest: &mut Manifest) -> Result<Vec<Sealing>> {
+    fn write_segments(
+        &self,
+        frozen: Vec<Arc<Growing>>,
+        through: Seq,
+        manifest: &mut Manifest,
+    ) -> Result<Vec<Sealing>> {
         let mut sealing = Vec::with_capacity(frozen.len());
         for source in frozen {
             debug_assert!(source.len() as usize <= SEGMENT_ROWS_MAX);
@@ -291,7 +297,8 @@ impl Collection {
                 None => None,
                 Some(written) => {
                     let folder = segment_folder(&self.folder, one.number);
-                    let open = Sealed::open(&*self.dir, &folder, &self.schema, written.rows, &written.files, None);
+                    let open =
+                        Sealed::open(&*self.dir, &folder, &self.schema, written.rows, &written.files, None);
                     let sealed = open.map_err(|(path, e)| {
                         self.poison(&format!("{path}, just written, cannot be read ({e})"));
                         Error::caused(ErrorKind::Corrupt, format!("{path}, just written, cannot be read"), e)
@@ -307,7 +314,9 @@ impl Collection {
         for member in version.settled() {
             match &member.segment {
                 Segment::Growing(growing) => {
-                    let Some((one, sealed)) = opened.iter().find(|(one, _)| Arc::ptr_eq(&one.source, growing)) else {
+                    let Some((one, sealed)) =
+                        opened.iter().find(|(one, _)| Arc::ptr_eq(&one.source, growing))
+                    else {
                         members.push(member.clone());
                         continue;
                     };
@@ -353,7 +362,8 @@ impl Collection {
 
 fn segment_entry(number: u64, written: &Written) -> SegmentEntry {
     let SealedFiles { ids, payload, vectors } = &written.files;
-    let file = |kind, summary: &nearfield_codec::Summary| FileEntry { kind, generation: 0, summary: *summary };
+    let file =
+        |kind, summary: &nearfield_codec::Summary| FileEntry { kind, generation: 0, summary: *summary };
     let mut files = vec![file(FileKind::Ids, ids), file(FileKind::Payload, payload)];
     files.extend(vectors.iter().enumerate().map(|(at, summary)| file(FileKind::Vectors(at as u16), summary)));
     SegmentEntry { id: number, rows: written.rows, codec_epoch: 0, files, delta: None }
@@ -368,7 +378,11 @@ pub(crate) fn delta_path(folder: &str, segment: u64, number: u64) -> String {
 }
 
 /// Removes segments and deltas that none of `kept` names. Any error while looking removes nothing.
-pub(crate) fn remove_unnamed(dir: &dyn nearfield_platform::Dir, folder: &str, kept: &[&Manifest]) -> std::io::Result<()> {
+pub(crate) fn remove_unnamed(
+    dir: &dyn nearfield_platform::Dir,
+    folder: &str,
+    kept: &[&Manifest],
+) -> std::io::Result<()> {
     let segments = format!("{folder}/segments");
     let deltas = format!("{folder}/deltas");
     let mut named: HashSet<String> = HashSet::new();

@@ -107,7 +107,10 @@ pub struct Collection {
 
 impl std::fmt::Debug for Collection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Collection").field("folder", &self.folder).field("config", &self.config).finish_non_exhaustive()
+        f.debug_struct("Collection")
+            .field("folder", &self.folder)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
     }
 }
 
@@ -188,7 +191,9 @@ impl Collection {
         }
         self.write_points(stored, |version, stored| {
             match stored.iter().find(|point| version.find(&point.id, Seq::MAX).is_some()) {
-                Some(point) => Err(Error::new(ErrorKind::Exists, format!("point {:?} exists already", point.id))),
+                Some(point) => {
+                    Err(Error::new(ErrorKind::Exists, format!("point {:?} exists already", point.id)))
+                }
                 None => Ok(()),
             }
         })
@@ -237,7 +242,8 @@ impl Collection {
         self.write(Class::Ordinary, |version| {
             let found = existing(version, ids);
             let count = found.len() as u64;
-            let merged = found.into_iter().map(|id| merged_row(version, id, &changes)).collect::<Result<_>>()?;
+            let merged =
+                found.into_iter().map(|id| merged_row(version, id, &changes)).collect::<Result<_>>()?;
             Ok((Operation::Patch(merged), count))
         })
     }
@@ -296,7 +302,11 @@ impl Collection {
     }
 
     /// Logs, applies and acknowledges points that `check` accepts.
-    fn write_points(&self, stored: Vec<Stored>, check: impl FnOnce(&Version, &[Stored]) -> Result<()>) -> Result<Seq> {
+    fn write_points(
+        &self,
+        stored: Vec<Stored>,
+        check: impl FnOnce(&Version, &[Stored]) -> Result<()>,
+    ) -> Result<Seq> {
         let operation = Operation::Upsert(stored);
         prepare::size(&operation)?;
         // The bulk of the work needs no lock: it only turns values into bytes.
@@ -334,7 +344,13 @@ impl Collection {
         Ok(result)
     }
 
-    fn log_and_apply(&self, writer: &mut Writer, class: Class, bytes: &[u8], operation: &Operation) -> Result<Seq> {
+    fn log_and_apply(
+        &self,
+        writer: &mut Writer,
+        class: Class,
+        bytes: &[u8],
+        operation: &Operation,
+    ) -> Result<Seq> {
         let log = writer.log.as_mut().ok_or_else(closed)?;
         let seq = log.append(Kind::Batch, class, &[bytes]).map_err(|e| self.log_error(e))?;
         self.logged_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
@@ -361,7 +377,8 @@ impl Collection {
                 }
                 let rows: Vec<NewPoint<'_>> = points.iter().map(Stored::as_new).collect();
                 let pushed = version.head().push(seq, &rows);
-                pushed.map_err(|e| Error::caused(ErrorKind::Internal, "a row does not fit its segment", e))?;
+                pushed
+                    .map_err(|e| Error::caused(ErrorKind::Internal, "a row does not fit its segment", e))?;
             }
             Operation::Delete(ids) => {
                 let version = self.current.load();
@@ -440,13 +457,21 @@ impl Collection {
 
     /// Lets the log forget what is at or before `through`.
     pub(crate) fn release_log(&self, through: Seq) -> Result<()> {
-        self.syncer.get().ok_or_else(closed)?.release(through).map_err(|e| Error::caused(ErrorKind::Unavailable, "the log", e))
+        self.syncer
+            .get()
+            .ok_or_else(closed)?
+            .release(through)
+            .map_err(|e| Error::caused(ErrorKind::Unavailable, "the log", e))
     }
 
     /// What a failed log means for the shard: no room is an answer, all else ends its writing.
     pub(crate) fn log_error(&self, error: LogError) -> Error {
         match error {
             LogError::Full => Error::caused(ErrorKind::Full, "no room for the log: free some space", error),
+            // The log is as it was and may be asked again.
+            LogError::Io(_) => {
+                Error::caused(ErrorKind::Busy, "the log could not be continued, nothing was written", error)
+            }
             LogError::TooLarge { .. } => Error::caused(ErrorKind::Invalid, "the write is too large", error),
             other => {
                 self.poison(&other);
@@ -484,7 +509,8 @@ fn kill(version: &Version, id: &PointId, at: Seq) {
 }
 
 fn merged_row(version: &Version, id: PointId, changes: &Object) -> Result<(Row, Vec<PointId>)> {
-    let (segment, slot) = version.find(&id, Seq::MAX).ok_or(Error::new(ErrorKind::Internal, "a point just found is gone"))?;
+    let (segment, slot) =
+        version.find(&id, Seq::MAX).ok_or(Error::new(ErrorKind::Internal, "a point just found is gone"))?;
     let mut payload = read_payload(segment, slot, Seq::MAX)?;
     payload.merge(changes);
     Ok((prepare::payload(payload)?, vec![id]))

@@ -55,7 +55,10 @@ impl CollectionConfig {
 
     /// The place and settings of the vector `name`.
     pub fn find(&self, name: &str) -> Option<(usize, VectorConfig)> {
-        self.vectors().enumerate().find(|(_, (known, _))| *known == name).map(|(at, (_, config))| (at, config))
+        self.vectors()
+            .enumerate()
+            .find(|(_, (known, _))| *known == name)
+            .map(|(at, (_, config))| (at, config))
     }
 
     /// Checks names, their number and dimensions against the limits.
@@ -65,7 +68,8 @@ impl CollectionConfig {
     /// [`ErrorKind::Invalid`], naming the field, the value and the limit.
     pub fn check(&self) -> Result<()> {
         if self.vectors.len() > VECTOR_NAMES_MAX {
-            let context = format!("vectors has {} names: at most {VECTOR_NAMES_MAX} are allowed", self.vectors.len());
+            let context =
+                format!("vectors has {} names: at most {VECTOR_NAMES_MAX} are allowed", self.vectors.len());
             return Err(Error::invalid(context));
         }
         for (at, (name, asked)) in self.vectors.iter().enumerate() {

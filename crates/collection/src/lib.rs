@@ -31,6 +31,8 @@ mod operation;
 mod point;
 mod prepare;
 mod recovery;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 mod stats;
 mod version;
 mod view;

@@ -136,7 +136,10 @@ fn encode_file(out: &mut Encoder, file: &FileEntry) {
         FileKind::Delta => (FILE_DELTA, 0),
     };
     out.u8(code).u16(place).u32(file.generation);
-    out.u64(file.summary.length).u64(file.summary.crc64).bytes(&file.summary.blake3).u32(file.summary.tables_crc);
+    out.u64(file.summary.length)
+        .u64(file.summary.crc64)
+        .bytes(&file.summary.blake3)
+        .u32(file.summary.tables_crc);
 }
 
 fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, DecodeError> {

@@ -92,7 +92,8 @@ impl Operation {
         let operation = match decoder.u8()? {
             OPERATION_UPSERT => {
                 let count = decoder.count(1 + dims.len() + 4)?;
-                let points = (0..count).map(|_| decode_point(&mut decoder, dims)).collect::<Result<_, _>>()?;
+                let points =
+                    (0..count).map(|_| decode_point(&mut decoder, dims)).collect::<Result<_, _>>()?;
                 Operation::Upsert(points)
             }
             OPERATION_DELETE => Operation::Delete(decode_ids(&mut decoder)?),
@@ -134,7 +135,15 @@ fn decode_point(decoder: &mut Decoder<'_>, dims: &[usize]) -> Result<Stored, Dec
         debug_assert!(dim <= DIMENSION_MAX);
         vectors.push(match decoder.u8()? {
             0 => None,
-            1 => Some(decoder.bytes(dim * 4)?.as_chunks::<4>().0.iter().map(|raw| f32::from_le_bytes(*raw)).collect()),
+            1 => Some(
+                decoder
+                    .bytes(dim * 4)?
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|raw| f32::from_le_bytes(*raw))
+                    .collect(),
+            ),
             other => return Err(decoder.range_error(u64::from(other))),
         });
     }

@@ -61,7 +61,9 @@ pub(crate) fn payload(payload: Object) -> Result<Row> {
 pub(crate) fn size(operation: &Operation) -> Result<()> {
     match operation.encoded_len() {
         bytes if bytes > BATCH_BYTES_MAX => {
-            let context = format!("the write has {bytes} bytes: at most {BATCH_BYTES_MAX} are allowed, send it in parts");
+            let context = format!(
+                "the write has {bytes} bytes: at most {BATCH_BYTES_MAX} are allowed, send it in parts"
+            );
             Err(Error::invalid(context))
         }
         _ => Ok(()),
@@ -122,9 +124,10 @@ fn check_vector(name: &str, config: VectorConfig, vector: &[f32]) -> Result<()> 
         return Err(Error::invalid(context));
     }
     match vector.iter().position(|value| !value.is_finite()) {
-        Some(at) => {
-            Err(Error::invalid(format!("{what} holds {} at dimension {at}: only finite numbers are allowed", vector[at])))
-        }
+        Some(at) => Err(Error::invalid(format!(
+            "{what} holds {} at dimension {at}: only finite numbers are allowed",
+            vector[at]
+        ))),
         None => Ok(()),
     }
 }
@@ -140,7 +143,8 @@ fn check_id(id: &PointId) -> Result<()> {
 
 fn check_count(what: &str, count: usize) -> Result<()> {
     if count > BATCH_POINTS_MAX {
-        let context = format!("{what} has {count} entries: at most {BATCH_POINTS_MAX} are allowed, send them in parts");
+        let context =
+            format!("{what} has {count} entries: at most {BATCH_POINTS_MAX} are allowed, send them in parts");
         return Err(Error::invalid(context));
     }
     Ok(())

@@ -75,14 +75,25 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if truth is damaged, naming the file; [`ErrorKind::NotFound`] if there is no collection.
-    pub fn open(dir: &Arc<dyn Dir>, folder: &str, options: CollectionOptions) -> Result<(Arc<Collection>, OpenReport)> {
+    /// [`ErrorKind::Corrupt`] if truth is damaged or missing, naming the file.
+    pub fn open(
+        dir: &Arc<dyn Dir>,
+        folder: &str,
+        options: CollectionOptions,
+    ) -> Result<(Arc<Collection>, OpenReport)> {
         let mut report = OpenReport::default();
         let cell = ManifestCell::new(Arc::clone(dir), folder);
-        let found = cell.read()?.ok_or_else(|| Error::new(ErrorKind::NotFound, format!("{folder} holds no collection")))?;
+        let found = cell.read()?.ok_or_else(|| {
+            Error::new(
+                ErrorKind::Corrupt,
+                format!("{folder} holds no manifest: restore it from a snapshot or a copy"),
+            )
+        })?;
         let manifest = decode_manifest(&found.bytes, folder, found.version)?;
         let fell_back = !found.damaged.is_empty();
-        report.repaired.extend(found.damaged.iter().map(|why| format!("{why}; fell back to version {}", found.version)));
+        report
+            .repaired
+            .extend(found.damaged.iter().map(|why| format!("{why}; fell back to version {}", found.version)));
         let previous = match cell.previous(found.version)? {
             Some(value) => Some(decode_manifest(&value.bytes, folder, value.version)?),
             None => None,
@@ -99,18 +110,25 @@ impl Collection {
             members.push(Member { segment: Segment::Sealed(Arc::new(sealed)), number: Some(entry.id) });
         }
 
-        let log_options =
-            LogOptions { synced: manifest.synced, flushed: manifest.flushed, ..LogOptions::new(manifest.wal) };
+        let log_options = LogOptions {
+            synced: manifest.synced,
+            flushed: manifest.flushed,
+            ..LogOptions::new(manifest.wal)
+        };
         let log_folder = format!("{folder}/log");
-        let log = FileLog::open(Arc::clone(dir), &log_folder, log_options).map_err(|e| log_open_error(&log_folder, e))?;
+        let log = FileLog::open(Arc::clone(dir), &log_folder, log_options)
+            .map_err(|e| log_open_error(&log_folder, e))?;
         if let Some(stop) = log.report().stop.filter(|_| log.report().torn > 0) {
             let at = format!("{log_folder}/{:020}.log ends at offset {}", stop.file, stop.offset);
-            report.repaired.push(format!("{at}: the tail behind it was never acknowledged as durable and was cut off"));
+            report
+                .repaired
+                .push(format!("{at}: the tail behind it was never acknowledged as durable and was cut off"));
         }
         let flushed = manifest.flushed;
         let config = manifest.config.clone();
         let ledger = Ledger { cell, version: found.version, manifest, previous };
-        let mut collection = Collection::assemble(Arc::clone(dir), folder.to_owned(), config, options, members, ledger);
+        let mut collection =
+            Collection::assemble(Arc::clone(dir), folder.to_owned(), config, options, members, ledger);
         report.replayed = collection.replay(&log, flushed)?;
         let (writer, syncer) = log.into_writer().map_err(|e| log_open_error(&log_folder, e))?;
         collection.start(writer, syncer);
@@ -123,7 +141,12 @@ impl Collection {
         let mut replayed = 0;
         let visit = |seq: Seq, kind: Kind, bytes: &[u8]| -> std::result::Result<(), Replay> {
             if kind == Kind::Batch {
-                let operation = Operation::decode(bytes, &dims).map_err(|e| Replay::Operation(seq, e.to_string()))?;
+                let operation =
+                    Operation::decode(bytes, &dims).map_err(|e| Replay::Operation(seq, e.to_string()))?;
+                #[cfg(feature = "sabotage")]
+                if crate::sabotage::drops(&operation) {
+                    return Ok(());
+                }
                 self.apply(seq, &operation).map_err(|e| Replay::Operation(seq, e.to_string()))?;
                 self.logged_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 replayed += 1;
@@ -133,7 +156,10 @@ impl Collection {
         try_replay(log, flushed, visit).map_err(|error| match error {
             Replay::Log(e) => log_open_error(&self.folder, e),
             Replay::Operation(seq, why) => {
-                let context = format!("operation {seq} in the log of {} is whole but not understood: {why}", self.folder);
+                let context = format!(
+                    "operation {seq} in the log of {} is whole but not understood: {why}",
+                    self.folder
+                );
                 Error::new(ErrorKind::Corrupt, context)
             }
         })?;
@@ -156,14 +182,19 @@ impl From<LogError> for Replay {
 /// The shapes of the vectors of a collection.
 pub(crate) fn schema_of(config: &CollectionConfig) -> Schema {
     let shape = |(_, vector): (&str, VectorConfig)| {
-        Shape::new(vector.dim, vector.metric, Element::F32).expect("configurations are checked before they are kept")
+        Shape::new(vector.dim, vector.metric, Element::F32)
+            .expect("configurations are checked before they are kept")
     };
     Schema::new(config.vectors().map(shape).collect())
 }
 
 fn decode_manifest(bytes: &[u8], folder: &str, version: u64) -> Result<Manifest> {
     Manifest::decode(bytes).map_err(|e| {
-        Error::caused(ErrorKind::Corrupt, format!("{folder}/MANIFEST-{version} is whole but not understood"), e)
+        Error::caused(
+            ErrorKind::Corrupt,
+            format!("{folder}/MANIFEST-{version} is whole but not understood"),
+            e,
+        )
     })
 }
 
@@ -174,17 +205,22 @@ fn clean(dir: &dyn Dir, folder: &str, manifest: &Manifest, previous: Option<&Man
     let _ = remove_unnamed(dir, folder, &kept);
     for place in [format!("{folder}/staging"), folder.to_owned()] {
         let Ok(entries) = dir.list(&place) else { continue };
-        for entry in entries.iter().filter(|entry| place.ends_with("/staging") || entry.name.ends_with(".tmp")) {
+        for entry in
+            entries.iter().filter(|entry| place.ends_with("/staging") || entry.name.ends_with(".tmp"))
+        {
             let _ = dir.remove(&format!("{place}/{}", entry.name));
         }
     }
 }
 
 fn open_segment(dir: &dyn Dir, folder: &str, schema: &Schema, entry: &SegmentEntry) -> Result<Sealed> {
-    let corrupt = |what: &str| Error::new(ErrorKind::Corrupt, format!("the manifest of {folder} names {what}"));
+    let corrupt =
+        |what: &str| Error::new(ErrorKind::Corrupt, format!("the manifest of {folder} names {what}"));
     let one = |kind| entry.files.iter().find(|file| file.kind == kind).map(|file| file.summary);
-    let vectors: Option<Vec<Summary>> = (0..schema.shapes().len()).map(|at| one(FileKind::Vectors(at as u16))).collect();
-    let (Some(ids), Some(payload), Some(vectors)) = (one(FileKind::Ids), one(FileKind::Payload), vectors) else {
+    let vectors: Option<Vec<Summary>> =
+        (0..schema.shapes().len()).map(|at| one(FileKind::Vectors(at as u16))).collect();
+    let (Some(ids), Some(payload), Some(vectors)) = (one(FileKind::Ids), one(FileKind::Payload), vectors)
+    else {
         return Err(corrupt(&format!("segment {} without all of its files", entry.id)));
     };
     let files = SealedFiles { ids, payload, vectors };

@@ -86,7 +86,8 @@ impl View {
         let mut winners: Vec<Winner<'_>> = Vec::new();
         let mut scratch = Scratch::new();
         for member in self.version.members() {
-            let bound = (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
+            let bound =
+                (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
             let ask = Ask { vector, query: query.vector, limit: query.limit, seen: self.seen, bound };
             let searched = member.segment.search(&ask, &Budget::unlimited(), &mut scratch);
             let (found, _) = searched.map_err(search_error)?;
@@ -105,7 +106,12 @@ impl View {
         Ok(Some(Record { id: id.clone(), payload, vectors }))
     }
 
-    fn fetch(&self, segment: &Segment, slot: Slot, with: With) -> Result<(Option<Object>, Option<NamedVectors>)> {
+    fn fetch(
+        &self,
+        segment: &Segment,
+        slot: Slot,
+        with: With,
+    ) -> Result<(Option<Object>, Option<NamedVectors>)> {
         let payload = if with.payload { Some(read_payload(segment, slot, self.seen)?) } else { None };
         let vectors = if with.vectors { Some(self.read_vectors(segment, slot)?) } else { None };
         Ok((payload, vectors))

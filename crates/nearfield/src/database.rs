@@ -9,7 +9,9 @@ use std::time::Duration;
 use nearfield_collection::{
     Cell, Collection as Shard, CollectionConfig, CollectionOptions, Error, ErrorKind, ManifestCell, Result,
 };
-use nearfield_platform::{Dir, Lock, LockError, LockKind, MemoryDir, PanicHook, RealDir, RealOptions, Ticker};
+use nearfield_platform::{
+    Clock, Dir, Lock, LockError, LockKind, MemoryDir, PanicHook, RealDir, RealOptions, Ticker,
+};
 use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX};
 use nearfield_types::{Uuid, check_name};
 use parking_lot::Mutex;
@@ -21,6 +23,8 @@ use crate::options::Options;
 const LOCK_FILE: &str = "LOCK";
 const CATALOG_FOLDER: &str = "catalog";
 const COLLECTIONS_FOLDER: &str = "collections";
+/// How many ticks the end of a database in this process is waited for: two seconds.
+const LOCK_TRIES: u32 = 100;
 const TICK: Duration = Duration::from_millis(20);
 /// A seal that failed, on a full disk say, is not tried again at every tick.
 const SEAL_RETRY_TICKS: u32 = 50;
@@ -52,8 +56,11 @@ struct Ledger {
     value: Catalog,
 }
 
-/// The databases open in this process, by the identity of their directory: a second opening shares the first.
-static OPEN: Mutex<Option<HashMap<(u64, u64), Weak<Shared>>>> = Mutex::new(None);
+/// Open databases by the identity of their directory.
+type Registry = HashMap<(u64, u64), Weak<Shared>>;
+
+/// The databases open in this process: a second opening of a directory shares the first.
+static OPEN: Mutex<Option<Registry>> = Mutex::new(None);
 
 impl Database {
     /// Opens the database in the directory `path` for writing, making it if there is none.
@@ -70,7 +77,9 @@ impl Database {
         let (create, allow_unsupported_fs) = (options.create, options.allow_unsupported_fs);
         let real = RealOptions { create, allow_unsupported_fs, ..RealOptions::default() };
         let dir = RealDir::open_with(&path, real).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")),
+            std::io::ErrorKind::NotFound => {
+                Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'"))
+            }
             _ => Error::io(format!("opening '{place}'"), e),
         })?;
         Database::open_in(Arc::new(dir), &place, options)
@@ -123,7 +132,9 @@ impl Database {
         let mut ledger = shared.ledger()?;
         ledger.check_free(name)?;
         if ledger.value.collections.len() >= COLLECTIONS_MAX {
-            return Err(Error::invalid(format!("there are {COLLECTIONS_MAX} collections: that is the most allowed")));
+            return Err(Error::invalid(format!(
+                "there are {COLLECTIONS_MAX} collections: that is the most allowed"
+            )));
         }
         let uuid = shared.options.collections.entropy.uuid_bytes();
         let options = shared.collection_options();
@@ -144,7 +155,10 @@ impl Database {
         let ledger = self.shared.ledger()?;
         let Some((found, uuid)) = ledger.value.resolve(name) else {
             let shown: String = name.chars().take(80).collect();
-            return Err(Error::new(ErrorKind::NotFound, format!("there is no collection or alias {shown:?}")));
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                format!("there is no collection or alias {shown:?}"),
+            ));
         };
         let found = found.to_owned();
         let mut open = self.shared.open.lock();
@@ -174,7 +188,9 @@ impl Database {
     pub fn delete_collection(&self, name: &str) -> Result<bool> {
         let mut ledger = self.shared.ledger()?;
         if ledger.value.aliases.contains_key(name) {
-            return Err(Error::invalid(format!("{name:?} is an alias: delete the alias, or the collection by its name")));
+            return Err(Error::invalid(format!(
+                "{name:?} is an alias: delete the alias, or the collection by its name"
+            )));
         }
         let mut value = ledger.value.clone();
         let Some(uuid) = value.collections.remove(name) else { return Ok(false) };
@@ -244,9 +260,10 @@ impl Database {
 
 impl Shared {
     fn open(dir: Arc<dyn Dir>, place: &str, options: Options) -> Result<Shared> {
-        let lock = dir.lock(LOCK_FILE, LockKind::Exclusive).map_err(|e| match e {
+        let lock = take_lock(&*dir, &*options.collections.clock).map_err(|e| match e {
             LockError::Held { holder } => {
-                let who = holder.map_or("another process".to_owned(), |holder| format!("process {}", holder.pid));
+                let who =
+                    holder.map_or("another process".to_owned(), |holder| format!("process {}", holder.pid));
                 Error::new(ErrorKind::Busy, format!("database at '{place}' is open for writing by {who}"))
             }
             LockError::Io(e) => Error::io(format!("locking '{place}'"), e),
@@ -257,14 +274,26 @@ impl Shared {
         let cell = ManifestCell::new(Arc::clone(&dir), CATALOG_FOLDER);
         let ledger = match cell.read()? {
             Some(found) => {
-                let value = Catalog::decode(&found.bytes)
-                    .map_err(|e| Error::caused(ErrorKind::Corrupt, "the catalog is whole but not understood", e))?;
+                let value = Catalog::decode(&found.bytes).map_err(|e| {
+                    Error::caused(ErrorKind::Corrupt, "the catalog is whole but not understood", e)
+                })?;
                 if found.damaged.is_empty() {
                     remove_unnamed(&*dir, &value);
                 }
                 Ledger { cell, version: found.version, value }
             }
             None => {
+                // The catalog is made before any collection: without one, collections are data whose names were lost.
+                let found = dir
+                    .list(COLLECTIONS_FOLDER)
+                    .map_err(|e| Error::io(format!("looking into '{place}'"), e))?;
+                if !found.is_empty() {
+                    let context = format!(
+                        "'{place}' holds {} collections and no catalog: restore it from a copy",
+                        found.len()
+                    );
+                    return Err(Error::new(ErrorKind::Corrupt, context));
+                }
                 dir.sync_dir("").map_err(|e| Error::io(format!("syncing '{place}'"), e))?;
                 let value = Catalog::default();
                 let version = cell.swap_if(None, &value.encode())?;
@@ -290,7 +319,8 @@ impl Shared {
         }
         // Without its thread a collection would never be synced or sealed: it must not go on as if it were.
         let open = Arc::clone(&self.open);
-        let hook: PanicHook = Arc::new(move |panicked| opened(&open).iter().for_each(|shard| shard.poison(panicked)));
+        let hook: PanicHook =
+            Arc::new(move |panicked| opened(&open).iter().for_each(|shard| shard.poison(panicked)));
         let failed = |e| Error::io("starting the background threads", e);
         let open = Arc::clone(&self.open);
         // A failure poisons its collection, which then says so to everybody who writes.
@@ -379,6 +409,19 @@ impl Ledger {
     }
 }
 
+/// Takes the directory's lock. One held by this process belongs to a database whose last handle is being dropped right now by
+/// another thread: that is waited for.
+fn take_lock(dir: &dyn Dir, clock: &dyn Clock) -> std::result::Result<Lock, LockError> {
+    let own = std::process::id();
+    for _ in 0..LOCK_TRIES {
+        match dir.lock(LOCK_FILE, LockKind::Exclusive) {
+            Err(LockError::Held { holder: Some(holder) }) if holder.pid == own => clock.sleep(TICK),
+            taken => return taken,
+        }
+    }
+    dir.lock(LOCK_FILE, LockKind::Exclusive)
+}
+
 fn opened(open: &Mutex<BTreeMap<[u8; 16], Arc<Shard>>>) -> Vec<Arc<Shard>> {
     open.lock().values().cloned().collect()
 }
@@ -391,10 +434,17 @@ fn shard_folder(uuid: [u8; 16]) -> String {
     format!("{}/shards/0", collection_folder(uuid))
 }
 
-/// Removes the folders of collections that were never committed or were deleted. Failing to is harmless.
+/// Removes the folders of collections that were never committed or were deleted, and what a killed writer of the catalog left.
+/// Failing to is harmless.
 fn remove_unnamed(dir: &dyn Dir, catalog: &Catalog) {
+    for entry in
+        dir.list(CATALOG_FOLDER).unwrap_or_default().iter().filter(|entry| entry.name.ends_with(".tmp"))
+    {
+        let _ = dir.remove(&format!("{CATALOG_FOLDER}/{}", entry.name));
+    }
     let Ok(entries) = dir.list(COLLECTIONS_FOLDER) else { return };
-    let known: Vec<String> = catalog.collections.values().map(|uuid| Uuid::from_bytes(*uuid).to_string()).collect();
+    let known: Vec<String> =
+        catalog.collections.values().map(|uuid| Uuid::from_bytes(*uuid).to_string()).collect();
     for entry in entries.iter().filter(|entry| !known.contains(&entry.name)) {
         let _ = dir.remove(&format!("{COLLECTIONS_FOLDER}/{}", entry.name));
     }

@@ -42,10 +42,11 @@ mod options;
 pub use collection::Collection;
 pub use database::Database;
 pub use nearfield_collection::{
-    CollectionConfig, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point, Query, Record, Result, Stats,
-    VectorConfig, Vectors, View, With,
+    CollectionConfig, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point, Query, Record,
+    Result, Stats, VectorConfig, Vectors, View, With,
 };
 pub use nearfield_types::{
-    Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name, limits,
+    Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,
+    limits,
 };
 pub use options::Options;

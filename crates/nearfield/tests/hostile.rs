@@ -1,7 +1,8 @@
 //! What a careless or hostile caller sends: a clear error that names field, value and limit, and nothing changed.
 
 use nearfield::{
-    CollectionConfig, Database, ErrorKind, Metric, Object, Options, Point, PointId, Query, Value, Vectors, With, limits,
+    CollectionConfig, Database, ErrorKind, Metric, Object, Options, Point, PointId, Query, Value, Vectors,
+    With, limits,
 };
 
 fn collection() -> (Database, nearfield::Collection) {
@@ -29,7 +30,9 @@ fn vectors() {
     refused(&c, upsert(vec![1.0, f32::NAN, 1.0]), text);
     let text = "point 2: vector holds -inf at dimension 2: only finite numbers are allowed";
     refused(&c, upsert(vec![1.0, 1.0, f32::NEG_INFINITY]), text);
-    let named = |vectors| c.upsert(vec![Point { id: 1.into(), vectors: Vectors::Named(vectors), payload: Object::new() }]);
+    let named = |vectors| {
+        c.upsert(vec![Point { id: 1.into(), vectors: Vectors::Named(vectors), payload: Object::new() }])
+    };
     refused(&c, named(vec![]), "point 1: no vector is given: a point needs at least one");
     let unknown = vec![("image".to_owned(), vec![1.0])];
     refused(&c, named(unknown), "point 1: there is no vector \"image\": the collection has \"\"");
@@ -42,7 +45,11 @@ fn queries() {
     let (_db, c) = collection();
     let search = |vector: &[f32], limit| c.search(&Query::new(vector, limit));
     refused(&c, search(&[1.0; 4], 1), "query: vector has 4 dimensions, expected 3");
-    refused(&c, search(&[f32::INFINITY; 3], 1), "query: vector holds inf at dimension 0: only finite numbers are allowed");
+    refused(
+        &c,
+        search(&[f32::INFINITY; 3], 1),
+        "query: vector holds inf at dimension 0: only finite numbers are allowed",
+    );
     let text = format!("limit is {}: at most 10000 is allowed", usize::MAX);
     refused(&c, search(&[1.0; 3], usize::MAX), &text);
     refused(&c, c.scroll(None, usize::MAX, With::ALL), &text);
@@ -103,7 +110,9 @@ fn payloads() {
 #[test]
 fn names_and_configurations() {
     let (db, _c) = collection();
-    let create = |name: &str, config| db.create_collection(name, config).map(|_| ()).map_err(|e| (e.kind(), e.to_string()));
+    let create = |name: &str, config| {
+        db.create_collection(name, config).map(|_| ()).map_err(|e| (e.kind(), e.to_string()))
+    };
     let config = || CollectionConfig::new(3, Metric::Dot);
     for dim in [0, 65_537, usize::MAX] {
         let text = format!("dim is {dim}: it must be 1 to 65536");
@@ -114,7 +123,10 @@ fn names_and_configurations() {
         assert_eq!(create(name, config()).unwrap_err().0, ErrorKind::Invalid, "{name:?}");
     }
     let missing = db.collection("nothing").unwrap_err();
-    assert_eq!((missing.kind(), missing.to_string()), (ErrorKind::NotFound, "there is no collection or alias \"nothing\"".into()));
+    assert_eq!(
+        (missing.kind(), missing.to_string()),
+        (ErrorKind::NotFound, "there is no collection or alias \"nothing\"".into())
+    );
     db.set_alias("now", "c").unwrap();
     assert_eq!(create("now", config()), Err((ErrorKind::Exists, "alias 'now' already exists".into())));
     assert_eq!(db.set_alias("c", "c").unwrap_err().kind(), ErrorKind::Exists);
@@ -134,10 +146,14 @@ fn a_second_writer_is_told_who_is_first() {
     assert_eq!(again.collections(), ["c"]);
     // Another process would use the file lock; a second directory handle does the same here.
     let other = nearfield_platform::RealDir::open(place.path(), false).unwrap();
-    let error = nearfield_platform::Dir::lock(&other, "LOCK", nearfield_platform::LockKind::Exclusive).unwrap_err();
+    let error =
+        nearfield_platform::Dir::lock(&other, "LOCK", nearfield_platform::LockKind::Exclusive).unwrap_err();
     assert_eq!(error.to_string(), format!("held by process {}", std::process::id()));
     db.close().unwrap();
-    assert_eq!(again.create_collection("d", CollectionConfig::new(1, Metric::Dot)).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        again.create_collection("d", CollectionConfig::new(1, Metric::Dot)).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     let db = Database::open(place.path(), Options::default()).unwrap();
     assert_eq!(db.collections(), ["c"]);
 }

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use nearfield::{
-    Collection, CollectionConfig, Database, Durability, ErrorKind, Metric, Object, Options, Point, PointId, Query, Uuid,
-    Value, Vectors, View, With,
+    Collection, CollectionConfig, Database, Durability, ErrorKind, Metric, Object, Options, Point, PointId,
+    Query, Uuid, Value, Vectors, View, With,
 };
 use nearfield_platform::{Dir, FaultyDir, LossModel, MemoryDir};
 use proptest::prelude::*;
@@ -56,7 +56,11 @@ fn payload(number: u8) -> Object {
         return Object::new();
     }
     let list = Value::Array(vec![Value::Null, Value::Bool(number.is_multiple_of(2)), Value::F64(-0.5)]);
-    Object::from_entries([("n".into(), Value::I64(number.into())), ("text".into(), "ä".into()), ("list".into(), list)])
+    Object::from_entries([
+        ("n".into(), Value::I64(number.into())),
+        ("text".into(), "ä".into()),
+        ("list".into(), list),
+    ])
 }
 
 fn change(number: u8) -> Object {
@@ -102,7 +106,8 @@ struct Rig {
 
 impl Rig {
     fn open(dir: Arc<FaultyDir>, durability: Durability) -> Rig {
-        let db = Database::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "model", options(durability)).expect("opens");
+        let db =
+            Database::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "model", options(durability)).expect("opens");
         Rig { dir, durability, db: Some(db) }
     }
 
@@ -132,7 +137,11 @@ fn apply(step: &Step, rig: &mut Rig, model: &mut Model, metric: Metric) -> Resul
                 let (vector, named) = (floats(vector), named.as_deref().map(floats));
                 let mut vectors = vec![(String::new(), vector.clone())];
                 vectors.extend(named.clone().map(|named| ("named".to_owned(), named)));
-                sent.push(Point { id: id(*number), vectors: Vectors::Named(vectors), payload: payload(*text) });
+                sent.push(Point {
+                    id: id(*number),
+                    vectors: Vectors::Named(vectors),
+                    payload: payload(*text),
+                });
                 model.insert(id(*number), Stored { vector, named, payload: payload(*text) });
             }
             collection.upsert(sent).expect("upserts");
@@ -184,7 +193,9 @@ fn apply(step: &Step, rig: &mut Rig, model: &mut Model, metric: Metric) -> Resul
             drop(collection);
             rig.kill();
         }
-        Step::Check(query, limit) => check(&collection.view(), model, metric, &floats(query), *limit as usize)?,
+        Step::Check(query, limit) => {
+            check(&collection.view(), model, metric, &floats(query), *limit as usize)?
+        }
     }
     Ok(())
 }
@@ -197,14 +208,24 @@ fn distinct(numbers: &[u8]) -> Vec<PointId> {
 }
 
 /// Everything a reader can ask, against the model.
-fn check(view: &View, model: &Model, metric: Metric, query: &[f32], limit: usize) -> Result<(), TestCaseError> {
+fn check(
+    view: &View,
+    model: &Model,
+    metric: Metric,
+    query: &[f32],
+    limit: usize,
+) -> Result<(), TestCaseError> {
     prop_assert_eq!(view.count(), model.len() as u64);
     let all: Vec<PointId> = (0..24).map(id).collect();
     for (id, record) in all.iter().zip(view.get(&all, With::ALL).expect("gets")) {
         let found = record.map(|record| {
             let mut vectors = record.vectors.expect("asked for").into_iter();
             let vector = vectors.next().expect("the first vector").1;
-            Stored { vector, named: vectors.next().map(|(_, named)| named), payload: record.payload.expect("asked for") }
+            Stored {
+                vector,
+                named: vectors.next().map(|(_, named)| named),
+                payload: record.payload.expect("asked for"),
+            }
         });
         prop_assert_eq!(found.as_ref(), model.get(id), "get {:?}", id);
     }

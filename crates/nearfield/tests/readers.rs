@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearfield::{CollectionConfig, Database, Durability, Metric, Object, Options, Point, PointId, Query, Value, With};
+use nearfield::{
+    CollectionConfig, Database, Durability, Metric, Object, Options, Point, PointId, Query, Value, With,
+};
 use nearfield_platform::MemoryDir;
 
 const POINTS: u64 = 40;

@@ -61,7 +61,8 @@ impl Changes {
 
     /// Copies every change after `through` onto `target`, whose slot of our slot `s` is `moved[s]` ([`DROPPED`]: it has none).
     pub(crate) fn carry(&self, through: Seq, moved: &[u32], target: &Changes) {
-        let new_slot = |slot: Slot| moved.get(slot.index()).copied().filter(|slot| *slot != DROPPED).map(Slot);
+        let new_slot =
+            |slot: Slot| moved.get(slot.index()).copied().filter(|slot| *slot != DROPPED).map(Slot);
         for (slot, died) in self.deaths.iter().filter(|(_, died)| *died > through) {
             if let Some(slot) = new_slot(slot) {
                 target.deaths.kill(slot, died);

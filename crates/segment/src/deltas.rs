@@ -62,7 +62,8 @@ impl Delta {
         let mut header = Decoder::new(section(SECTION_HEADER)?);
         let (through, dead, patched) = (Seq(header.u64()?), header.u64()?, header.u64()?);
         header.finish()?;
-        let deaths = RoaringBitmap::deserialize_from(section(SECTION_DEATHS)?).map_err(|_| damaged("deaths"))?;
+        let deaths =
+            RoaringBitmap::deserialize_from(section(SECTION_DEATHS)?).map_err(|_| damaged("deaths"))?;
         if deaths.len() != dead || deaths.max().is_some_and(|slot| slot >= rows) {
             return Err(damaged("deaths"));
         }

@@ -205,7 +205,9 @@ impl Growing {
     /// Bytes held in memory, to a few per cent.
     pub fn bytes(&self) -> u64 {
         let rows: u64 = self.rows.iter().map(|rows| rows.memory()).sum();
-        rows + self.payload.bytes_resident() + self.heap_bytes.load(Ordering::Relaxed) + self.changes.patches.bytes()
+        rows + self.payload.bytes_resident()
+            + self.heap_bytes.load(Ordering::Relaxed)
+            + self.changes.patches.bytes()
     }
 }
 

@@ -13,8 +13,8 @@ use nearfield_types::{PointId, Seq, Slot, Uuid};
 
 use crate::error::{OpenError, damaged};
 use crate::format::{
-    IDS_TAG, SECTION_BIRTHS, SECTION_HEADER, SECTION_NUMBERS, SECTION_ORDER, SECTION_RANKS, SECTION_STRING_ENDS,
-    SECTION_STRINGS, SECTION_UUIDS,
+    IDS_TAG, SECTION_BIRTHS, SECTION_HEADER, SECTION_NUMBERS, SECTION_ORDER, SECTION_RANKS,
+    SECTION_STRING_ENDS, SECTION_STRINGS, SECTION_UUIDS,
 };
 
 #[cfg(target_endian = "big")]
@@ -127,12 +127,14 @@ impl PointMap {
     /// Every later look-up indexes without fear because of this pass. O(rows).
     fn check_contents(&self) -> Result<(), OpenError> {
         let (order, ranks) = (self.order(), self.ranks());
-        let inverse = order.iter().enumerate().all(|(rank, &slot)| ranks.get(slot as usize) == Some(&(rank as u32)));
+        let inverse =
+            order.iter().enumerate().all(|(rank, &slot)| ranks.get(slot as usize) == Some(&(rank as u32)));
         let ends = cast::<u64>(&self.string_ends);
         let mut last = 0;
         let mut strings_fit = ends.last().copied().unwrap_or(0) == self.strings.len() as u64;
         for &end in ends {
-            strings_fit &= end >= last && end - last <= ID_BYTES_MAX as u64 && end <= self.strings.len() as u64;
+            strings_fit &=
+                end >= last && end - last <= ID_BYTES_MAX as u64 && end <= self.strings.len() as u64;
             if !strings_fit {
                 break;
             }

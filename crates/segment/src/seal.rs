@@ -44,7 +44,8 @@ impl Written {
 ///
 /// What the directory returns; the folder may then hold some of the files.
 pub fn seal(source: &Growing, through: Seq, dir: &dyn Dir, folder: &str) -> io::Result<Written> {
-    let slots: Vec<Slot> = (0..source.len()).map(Slot).filter(|&slot| source.visible(slot, through)).collect();
+    let slots: Vec<Slot> =
+        (0..source.len()).map(Slot).filter(|&slot| source.visible(slot, through)).collect();
     let mut moved = vec![DROPPED; source.len() as usize];
     for (new, old) in slots.iter().enumerate() {
         moved[old.index()] = new as u32;

@@ -87,7 +87,8 @@ impl Sealed {
             .and_then(|file| PointMap::open(&file, rows))
             .map_err(|e| (ids_path, e))?;
         let payload_path = format!("{folder}/{PAYLOAD_FILE}");
-        let payload = open_payload(dir, &payload_path, rows, &files.payload).map_err(|e| (payload_path, e))?;
+        let payload =
+            open_payload(dir, &payload_path, rows, &files.payload).map_err(|e| (payload_path, e))?;
         if files.vectors.len() != schema.shapes().len() {
             return Err((folder.to_owned(), damaged("schema and the manifest")));
         }
@@ -99,7 +100,8 @@ impl Sealed {
         let changes = match delta {
             None => Changes::default(),
             Some((path, summary)) => {
-                let read = open_container(dir, path, DELTA_TAG, summary).and_then(|file| Delta::read(&file, rows));
+                let read =
+                    open_container(dir, path, DELTA_TAG, summary).and_then(|file| Delta::read(&file, rows));
                 Changes::from_delta(&read.map_err(|e| (path.to_owned(), e))?)
             }
         };
@@ -207,7 +209,12 @@ fn open_container(
     Ok(file)
 }
 
-fn open_payload(dir: &dyn Dir, path: &str, rows: u32, expected: &Summary) -> Result<SealedPayload, OpenError> {
+fn open_payload(
+    dir: &dyn Dir,
+    path: &str,
+    rows: u32,
+    expected: &Summary,
+) -> Result<SealedPayload, OpenError> {
     let blob = dir.blob(path, nearfield_payload::format::PAYLOAD_TAG)?;
     if blob.file_len() != expected.length || blob.tables_crc() != expected.tables_crc {
         return Err(damaged("file and the manifest"));

@@ -34,6 +34,6 @@ mod value;
 pub use ids::{PointId, Seq, Slot};
 pub use metric::{Metric, Score, UnknownMetric};
 pub use name::{NameError, check_name};
-pub use value::{Object, Value, ValueError};
 /// The UUID type used in [`PointId`], re-exported so that users need no second dependency.
 pub use uuid::Uuid;
+pub use value::{Object, Value, ValueError};

@@ -144,7 +144,9 @@ impl Object {
             match value {
                 Value::F64(number) if !number.is_finite() => return Err(ValueError::NotFinite),
                 Value::String(text) => bytes += text.len(),
-                Value::Array(_) | Value::Object(_) if depth > PAYLOAD_DEPTH_MAX => return Err(ValueError::Depth),
+                Value::Array(_) | Value::Object(_) if depth > PAYLOAD_DEPTH_MAX => {
+                    return Err(ValueError::Depth);
+                }
                 Value::Array(items) => open.extend(items.iter().map(|item| (item, depth + 1))),
                 Value::Object(object) => {
                     push_entries(object, &mut bytes)?;
@@ -260,8 +262,11 @@ mod tests {
 
     #[test]
     fn repeated_keys_keep_first_place_and_last_value() {
-        let object =
-            Object::from_entries([("a".into(), 1i64.into()), ("b".into(), 2i64.into()), ("a".into(), 3i64.into())]);
+        let object = Object::from_entries([
+            ("a".into(), 1i64.into()),
+            ("b".into(), 2i64.into()),
+            ("a".into(), 3i64.into()),
+        ]);
         assert_eq!(object.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(object.get("a"), Some(&Value::I64(3)));
     }

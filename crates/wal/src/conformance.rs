@@ -14,6 +14,9 @@ const FINE: &str = "the log is healthy and the call is within the contract";
 /// An operation as replay shows it.
 pub type Operation = (Seq, Kind, Vec<u8>);
 
+/// Both sides of a log that is being written.
+pub type Writing = (Box<dyn LogWriter>, Arc<dyn Syncer>);
+
 /// One log, to be opened again and again; never by two at once.
 pub trait Store {
     /// Opens the log to read it from the front, or after `released`, the largest Seq given to `release` so far.
@@ -28,7 +31,7 @@ pub trait Store {
     /// # Errors
     ///
     /// Those of the log.
-    fn writer(&self, released: Seq) -> Result<(Box<dyn LogWriter>, Arc<dyn Syncer>), LogError>;
+    fn writer(&self, released: Seq) -> Result<Writing, LogError>;
 }
 
 /// All operations after `after`.

@@ -69,6 +69,8 @@ mod log;
 mod options;
 mod recover;
 mod repair;
+#[cfg(feature = "sabotage")]
+pub mod sabotage;
 mod sync;
 mod walk;
 mod writer;

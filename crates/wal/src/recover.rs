@@ -189,7 +189,7 @@ impl Scan {
             self.durable = self.durable.max(self.last);
         }
         let mut walk = Walk::new(region, header);
-        let end = walk.to_end();
+        let end = walk.run_out();
         if walk.frames() > 0 {
             self.last = Seq(walk.next_seq().0 - 1);
             self.frames += walk.frames();

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use nearfield_platform::{Dir, FaultyDir, MemoryDir};
 use nearfield_types::Seq;
 
-use crate::conformance::{self, Store};
-use crate::{FileLog, LogError, LogOptions, LogReader, LogSizes, LogWriter, Syncer};
+use crate::conformance::{self, Store, Writing};
+use crate::{FileLog, LogError, LogOptions, LogReader, LogSizes};
 
 /// A file log in some directory.
 struct Stored {
@@ -34,7 +34,7 @@ impl Store for Stored {
         Ok(Box::new(self.open(released)?))
     }
 
-    fn writer(&self, released: Seq) -> Result<(Box<dyn LogWriter>, Arc<dyn Syncer>), LogError> {
+    fn writer(&self, released: Seq) -> Result<Writing, LogError> {
         let (writer, syncer) = self.open(released)?.into_writer()?;
         Ok((Box::new(writer), syncer))
     }

@@ -346,6 +346,8 @@ impl FileLogWriter {
             let _ = self.remove_leftover();
             return Err(LogError::io(Op::Create, &error));
         }
+        #[cfg(feature = "sabotage")]
+        let file = crate::sabotage::late(file);
         let seed = FrameSeed::new(&self.wal_uuid, self.next_file_no);
         Ok(Active { file, seed, at: HEADER_BYTES as u64, room, tally: Tally::default() })
     }

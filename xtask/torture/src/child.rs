@@ -93,7 +93,7 @@ pub fn run(job: &Job) -> Result<(), String> {
         lie.tell();
     }
     let world = Arc::new(World::new(job.world, SIZE));
-    let options = RealOptions { create: true, allow_unsupported_fs: true };
+    let options = RealOptions { create: true, allow_unsupported_fs: true, ..RealOptions::default() };
     let real = RealDir::open_with(&job.dir, options).map_err(|e| format!("the directory cannot be opened: {e}"))?;
     let watched = Watched::new(Arc::new(real), &job.note, job.target).map_err(|e| format!("no note can be left: {e}"))?;
     let random = SeededEntropy::new(derive(job.session, 2));

@@ -4,7 +4,7 @@
 //! database is opened again; and then, as after a power cut, all that was acknowledged is there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use nearfield::{Database, Durability, Point};

@@ -19,7 +19,7 @@ use nearfield_platform::{Entropy, Moment, SeededEntropy};
 
 use crate::answers;
 use crate::child::{Line, streams};
-use crate::model::{Model, Outcome};
+use crate::model::Model;
 use crate::report::{Kind, Report, Tally, Violation};
 use crate::sabotage::Lie;
 use crate::settings::Settings;
@@ -392,6 +392,7 @@ fn copy_tree(from: &Path, to: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Outcome;
 
     #[test]
     fn half_of_the_targets_go_where_the_shares_are_asked() {

@@ -35,7 +35,7 @@ fn payloads() {
     let deep = second(&format!("{{\"a\": {}", "[".repeat(100_000)));
     names(
         &payload_error(deep.as_bytes(), "row"),
-        &["p.jsonl, line 2, column 71", "field \\\"a\\\"", "64 levels"],
+        &["p.jsonl, line 2, column 70", "field \\\"a\\\"", "64 levels"],
     );
     let twice = second(r#"{"a": 1, "b": 2, "a": 3}"#);
     names(&payload_error(twice.as_bytes(), "row"), &["line 2, column 20", "\\\"a\\\" stands twice"]);
@@ -139,7 +139,7 @@ fn names_and_dimensions() {
         ("collections db create ../d --dim 3", &["\"../d\"", "/"]),
         ("collections db create d --vector a:3 --vector a:4", &["\"a\" twice"]),
         ("collections db create d --vector a", &["NAME:DIM"]),
-        ("collections db alias c c", &["'c'"]),
+        ("collections db alias c c", &["collection", "c"]),
         ("import db c --vectors v.npy", &["v.npy", "4 dimensions", "has 5"]),
         ("import db d/d --vectors v.npy", &["\"d/d\""]),
         ("import db d --vectors v.npy --ids key", &["\"key\"", "no payload"]),

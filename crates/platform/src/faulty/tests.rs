@@ -123,6 +123,7 @@ fn a_synced_name_keeps_what_it_rests_on() {
         ["a", "b", "b/z"],
         "the creation and the first rename come along"
     );
+    assert_eq!(images(&dir, LossModel::Random).len(), 1, "nothing is left to be lost");
 }
 
 #[test]

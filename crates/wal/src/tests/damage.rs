@@ -2,6 +2,7 @@
 
 use nearfield_platform::{Dir, MemoryDir};
 use nearfield_types::Seq;
+use proptest::prelude::*;
 
 use super::support::{Files, SMALL, UUID, append, directory, files, names, open, options, replayed, start};
 use crate::conformance::Operation;
@@ -220,9 +221,9 @@ fn what_is_flushed_may_be_missing_or_damaged() {
         let rest: Files = files.iter().filter(needed).cloned().collect();
         assert_eq!(replayed(&open(&directory(&rest), options).unwrap()), kept, "flushed {flushed}");
         // Removed in another order than asked, as a crash may leave it.
-        for unneeded in 0..files.len() - rest.len() {
+        for unneeded in files.iter().take(files.len() - rest.len()) {
             let mut some = rest.clone();
-            some.insert(0, files[unneeded].clone());
+            some.insert(0, unneeded.clone());
             assert_eq!(replayed(&open(&directory(&some), options).unwrap()), kept, "flushed {flushed}");
         }
     }
@@ -326,4 +327,82 @@ fn names_that_are_not_ours_are_ignored() {
     let log = open(&dir, options()).unwrap();
     assert!(log.report().clean);
     assert_eq!(replayed(&log), written);
+}
+
+#[derive(Clone, Debug)]
+enum Harm {
+    Flip { file: usize, at: usize, bits: u8 },
+    Zero { file: usize, from: usize, len: usize },
+    Truncate { file: usize, len: usize },
+    Remove { file: usize },
+    Swap { file: usize, other: usize },
+    Splice { file: usize, other: usize, from: usize, to: usize, len: usize },
+    Insert { file: usize, at: usize, len: usize },
+}
+
+fn harms() -> impl Strategy<Value = Vec<Harm>> {
+    let (file, at, len) = (0usize..8, 0usize..4096, 1usize..600);
+    let harm = prop_oneof![
+        (file.clone(), at.clone(), 1u8..).prop_map(|(file, at, bits)| Harm::Flip { file, at, bits }),
+        (file.clone(), at.clone(), len.clone()).prop_map(|(file, from, len)| Harm::Zero { file, from, len }),
+        (file.clone(), at.clone()).prop_map(|(file, len)| Harm::Truncate { file, len }),
+        file.clone().prop_map(|file| Harm::Remove { file }),
+        (file.clone(), file.clone()).prop_map(|(file, other)| Harm::Swap { file, other }),
+        (file.clone(), file.clone(), at.clone(), at.clone(), len.clone())
+            .prop_map(|(file, other, from, to, len)| Harm::Splice { file, other, from, to: to & !7, len }),
+        (file, at, len).prop_map(|(file, at, len)| Harm::Insert { file, at: at & !7, len: len & !7 }),
+    ];
+    prop::collection::vec(harm, 1..4)
+}
+
+fn inflict(files: &mut Files, harm: &Harm) {
+    let count = files.len().max(1);
+    match *harm {
+        _ if files.is_empty() => {}
+        Harm::Flip { file, at, bits } => {
+            if let Some(byte) = files[file % count].1.get_mut(at) {
+                *byte ^= bits;
+            }
+        }
+        Harm::Zero { file, from, len } => {
+            files[file % count].1.iter_mut().skip(from).take(len).for_each(|byte| *byte = 0);
+        }
+        Harm::Truncate { file, len } => files[file % count].1.truncate(len),
+        Harm::Remove { file } => drop(files.remove(file % count)),
+        Harm::Swap { file, other } => {
+            let bytes = std::mem::take(&mut files[file % count].1);
+            let bytes = std::mem::replace(&mut files[other % count].1, bytes);
+            files[file % count].1 = bytes;
+        }
+        Harm::Splice { file, other, from, to, len } => {
+            let bytes: Vec<u8> = files[other % count].1.iter().skip(from).take(len).copied().collect();
+            let target = &mut files[file % count].1;
+            target.iter_mut().skip(to).zip(bytes).for_each(|(byte, new)| *byte = new);
+        }
+        Harm::Insert { file, at, len } => {
+            let target = &mut files[file % count].1;
+            let at = at.min(target.len());
+            target.splice(at..at, std::iter::repeat_n(0, len));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    /// Whatever happens to the files: an error, or a prefix of what was written, and a log that can be written again.
+    #[test]
+    fn mangled_logs_never_show_a_wrong_operation(harms in harms(), ending in 0usize..3) {
+        let (mut files, written) = sample([Ending::Closed, Ending::Killed, Ending::Marked][ending]);
+        harms.iter().for_each(|harm| inflict(&mut files, harm));
+        let dir = directory(&files);
+        if let Ok(log) = open(&dir, options()) {
+            let shown = replayed(&log);
+            prop_assert!(written.starts_with(&shown), "{} operations", shown.len());
+            let (mut writer, _) = log.into_writer().unwrap();
+            let new = append(&mut writer, 5).unwrap();
+            drop(writer);
+            prop_assert_eq!(replayed(&open(&dir, options()).unwrap()), [shown, vec![new]].concat());
+        }
+    }
 }

@@ -195,7 +195,7 @@ fn a_search_finds_a_record_behind_garbage_and_has_a_bound() {
     frame.crc = seed.checksum(&frame.encode(), std::iter::empty());
     let mut bytes = vec![0xab; 1000 * 8];
     bytes[800..800 + FRAME_BYTES].copy_from_slice(&frame.encode());
-    let mut search =
+    let search =
         |epoch, expected, mut budget| later_record(&bytes, 1, &seed, epoch, Seq(expected), &mut budget);
     assert_eq!(search(Some(3), 11, 1000), Evidence::Durable(Seq(11)));
     assert_eq!(search(None, 5, 1000), Evidence::Durable(Seq(11)));

@@ -93,6 +93,10 @@ impl Failing {
         Arc::new(Failing { inner, plan: Arc::default() })
     }
 
+    pub(super) fn inner(&self) -> &Arc<dyn Dir> {
+        &self.inner
+    }
+
     /// Calls so far.
     pub(super) fn calls(&self) -> u64 {
         self.plan.lock().calls
