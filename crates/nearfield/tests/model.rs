@@ -16,9 +16,12 @@ use proptest::prelude::*;
 const DIM: usize = 3;
 const NAMED_DIM: usize = 2;
 
+/// Id, vector, named vector, payload.
+type Drawn = (u8, Vec<i8>, Option<Vec<i8>>, u8);
+
 #[derive(Clone, Debug)]
 enum Step {
-    Upsert(Vec<(u8, Vec<i8>, Option<Vec<i8>>, u8)>),
+    Upsert(Vec<Drawn>),
     Insert(u8, Vec<i8>),
     Delete(Vec<u8>),
     Replace(Vec<u8>, u8),

@@ -55,17 +55,17 @@ fn a_view_never_sees_half_an_operation() {
 /// Checks one view; returns its generation, which never goes back.
 fn check(view: &nearfield::View, last: i64) -> i64 {
     assert_eq!(view.count(), POINTS);
-    let page = view.scroll(None, 1_000, With::PAYLOAD).unwrap();
+    let page = view.scroll(None, 1_000, With::PAYLOAD).expect("scrolls");
     let ids: Vec<_> = page.iter().map(|record| record.id.clone()).collect();
     assert_eq!(ids, (0..POINTS).map(PointId::from).collect::<Vec<_>>());
-    let of = |payload: &Option<Object>| match payload.as_ref().unwrap().get("generation") {
+    let of = |payload: &Option<Object>| match payload.as_ref().expect("asked for").get("generation") {
         Some(Value::I64(number)) => *number,
         other => panic!("generation is {other:?}"),
     };
     let number = of(&page[0].payload);
     assert!(page.iter().all(|record| of(&record.payload) == number), "one generation in one view");
     assert!(number >= last, "generation {number} after {last}");
-    let hits = view.search(&Query::new(&[0.0, 0.0], 1_000).with(With::PAYLOAD)).unwrap();
+    let hits = view.search(&Query::new(&[0.0, 0.0], 1_000).with(With::PAYLOAD)).expect("searches");
     assert_eq!(hits.len() as u64, POINTS);
     assert!(hits.iter().all(|hit| of(&hit.payload) == number));
     assert!(hits.is_sorted_by(|a, b| (a.distance, &a.id) <= (b.distance, &b.id)));

@@ -18,7 +18,7 @@
 //! # Invariants
 //!
 //! 1. `PointId` has one total order (number < UUID < string); results and scrolls break ties by it.
-//! 2. [`Value`] numbers are finite once [`Value::check`] accepted them; nesting is at most [`limits::PAYLOAD_DEPTH_MAX`].
+//! 2. [`Value`] numbers are finite once [`Object::check`] accepted them; nesting is at most [`limits::PAYLOAD_DEPTH_MAX`].
 //! 3. Nothing here recurses on input: values from outside are walked and dropped with an explicit stack.
 //!
 //! # Reading order

@@ -1,0 +1,37 @@
+//! The frame of a commit cell: `MANIFEST-<version>` of a shard or of the catalog.
+
+use std::sync::Arc;
+
+use nearfield_collection::{Cell, ErrorKind, ManifestCell, decode_cell};
+use nearfield_platform::{Dir, MemoryDir};
+
+use super::input;
+use crate::checksums;
+
+/// Input: control byte, file.
+///
+/// What must hold: the value inside is exactly what the header says; a cell over the file reads that value, or says that it is
+/// damaged; replacing a value that could be read gives the new one, with a larger version.
+pub fn cell(bytes: &[u8]) {
+    let (_, file) = input::file(bytes, checksums::cell);
+    let version = checksums::u64_at(&file, 8);
+    let value = decode_cell(&file, version).ok();
+    assert!(value.is_none_or(|value| value.len() + 28 == file.len()));
+    assert!(decode_cell(&file, version.wrapping_add(1)).is_err(), "a value was read under a foreign version");
+
+    let dir: Arc<dyn Dir> = MemoryDir::new();
+    dir.replace(&format!("MANIFEST-{version:020}"), &file).expect("memory has room");
+    let cell = ManifestCell::new(Arc::clone(&dir), "");
+    match (cell.read(), value) {
+        (Ok(Some(found)), Some(value)) => {
+            assert_eq!((found.version, found.bytes.as_slice(), found.damaged.len()), (version, value, 0));
+        }
+        (Err(error), None) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}"),
+        (found, value) => panic!("the cell reads {found:?}, the file holds {value:?}"),
+    }
+    if value.is_some() && version < u64::MAX {
+        let next = cell.swap_if(Some(version), b"next").expect("it was just read");
+        assert!(next > version && cell.read().is_ok_and(|found| found.is_some_and(|found| found.bytes == b"next")));
+        assert!(cell.previous(next).is_ok_and(|found| found.is_some_and(|found| found.version == version)));
+    }
+}

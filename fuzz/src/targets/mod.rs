@@ -1,0 +1,15 @@
+//! One module per input format; what must hold stands at each function, beside what holds for all (see the crate).
+
+pub mod catalog;
+pub mod cell;
+pub mod cli_json;
+pub mod container;
+mod input;
+pub mod jsonl;
+pub mod manifest;
+pub mod npy;
+pub mod operation;
+pub mod payload_row;
+pub mod segment;
+pub mod wal_frames;
+pub mod wal_recover;
