@@ -117,8 +117,12 @@ fn write_line(out: &mut impl Write, line: &str) -> Outcome<()> {
 }
 
 fn colour_wanted() -> bool {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()) && !is_dumb()
+}
+
+/// True for a terminal that understands no control sequences.
+pub(crate) fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
 }
 
 /// `text` without control characters, which could move the cursor or recolour the terminal.

@@ -23,7 +23,7 @@ pub(crate) fn run(screen: &Screen, command: &Stats) -> Outcome<()> {
 fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
     let collection = database::collection(database, name)?;
     let stats = collection.stats()?;
-    screen.say(&screen.bold(&collection.name()))?;
+    screen.say(&screen.bold(collection.name()))?;
     let figures = [
         ("points", thousands(stats.points)),
         ("deleted rows not yet removed", thousands(stats.deleted)),
@@ -37,13 +37,14 @@ fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
         ("on disk: other", bytes(stats.disk.other)),
         ("on disk: all", bytes(stats.disk.total())),
         ("last operation", thousands(stats.visible_seq.0)),
-        ("last operation safe from power loss", thousands(stats.synced_seq.0)),
+        // The log may be synced beyond the last operation: its own marks have numbers too.
+        ("last operation safe from power loss", thousands(stats.synced_seq.min(stats.visible_seq).0)),
     ];
     let width = figures.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
     for (label, figure) in &figures {
         screen.say(&format!("  {} {figure:>14}", screen.dim(&format!("{label:<width$}"))))?;
     }
-    screen.answer(&stats_json(&collection.name(), &stats))
+    screen.answer(&stats_json(collection.name(), &stats))
 }
 
 fn all(screen: &Screen, database: &Database) -> Outcome<()> {

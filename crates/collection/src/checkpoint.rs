@@ -205,7 +205,9 @@ impl Collection {
             sealing.push(Sealing { source, number, written });
         }
         if sealing.iter().any(|one| one.written.is_some()) {
+            // A rename is durable once both folders are.
             self.sync_folder("segments")?;
+            self.sync_folder("staging")?;
         }
         Ok(sealing)
     }

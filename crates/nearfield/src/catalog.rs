@@ -1,4 +1,8 @@
 //! The catalog: which collections there are, where they lie, and their aliases.
+//!
+//! There is no log to rebuild it from, so every value is written twice, one after the other, and the second says that it is a
+//! copy. If the newest file is damaged and the one before is not a copy, then the damaged one was its copy, and nothing is
+//! lost. Otherwise the damaged one held a change that may have been acknowledged, and opening is refused.
 
 use nearfield_codec::{DecodeError, Decoder, Encoder};
 use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX, NAME_BYTES_MAX};
@@ -15,11 +19,18 @@ pub(crate) struct Catalog {
     pub(crate) aliases: BTreeMap<String, String>,
 }
 
+/// Which of the two writings of a value a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Written {
+    First = 0,
+    Copy = 1,
+}
+
 impl Catalog {
     /// The catalog as bytes. See `docs/format.md`.
-    pub(crate) fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self, written: Written) -> Vec<u8> {
         let mut out = Encoder::new();
-        out.u16(CATALOG_VERSION).u32(self.collections.len() as u32);
+        out.u16(CATALOG_VERSION).u16(written as u16).u32(self.collections.len() as u32);
         for (name, uuid) in &self.collections {
             out.counted(name.as_bytes()).bytes(uuid);
         }
@@ -31,12 +42,17 @@ impl Catalog {
     }
 
     /// Reads a catalog.
-    pub(crate) fn decode(bytes: &[u8]) -> Result<Catalog, DecodeError> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<(Catalog, Written), DecodeError> {
         let mut decoder = Decoder::new(bytes);
         let version = decoder.u16()?;
         if version != CATALOG_VERSION {
             return Err(decoder.range_error(u64::from(version)));
         }
+        let written = match decoder.u16()? {
+            0 => Written::First,
+            1 => Written::Copy,
+            other => return Err(decoder.range_error(u64::from(other))),
+        };
         let mut catalog = Catalog::default();
         let count = decoder.count(4 + 16)?;
         if count > COLLECTIONS_MAX {
@@ -59,7 +75,7 @@ impl Catalog {
             catalog.aliases.insert(alias, name);
         }
         decoder.finish()?;
-        Ok(catalog)
+        Ok((catalog, written))
     }
 
     /// The collection that `name` means, itself or through an alias.
@@ -79,14 +95,16 @@ mod tests {
         catalog.collections.insert("a".into(), [1; 16]);
         catalog.collections.insert("b".into(), [2; 16]);
         catalog.aliases.insert("now".into(), "b".into());
-        let bytes = catalog.encode();
-        assert_eq!(Catalog::decode(&bytes), Ok(catalog.clone()));
+        for written in [Written::First, Written::Copy] {
+            assert_eq!(Catalog::decode(&catalog.encode(written)), Ok((catalog.clone(), written)));
+        }
+        let bytes = catalog.encode(Written::First);
         for cut in 0..bytes.len() {
             assert!(Catalog::decode(&bytes[..cut]).is_err());
         }
         assert_eq!(catalog.resolve("now"), Some(("b", [2; 16])));
         assert_eq!(catalog.resolve("c"), None);
         catalog.aliases.insert("dangling".into(), "c".into());
-        assert!(Catalog::decode(&catalog.encode()).is_err());
+        assert!(Catalog::decode(&catalog.encode(Written::First)).is_err());
     }
 }

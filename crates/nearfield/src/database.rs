@@ -16,7 +16,7 @@ use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX};
 use nearfield_types::{Uuid, check_name};
 use parking_lot::Mutex;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Written};
 use crate::collection::Collection;
 use crate::options::Options;
 
@@ -274,13 +274,22 @@ impl Shared {
         let cell = ManifestCell::new(Arc::clone(&dir), CATALOG_FOLDER);
         let ledger = match cell.read()? {
             Some(found) => {
-                let value = Catalog::decode(&found.bytes).map_err(|e| {
+                let (value, written) = Catalog::decode(&found.bytes).map_err(|e| {
                     Error::caused(ErrorKind::Corrupt, "the catalog is whole but not understood", e)
                 })?;
-                if found.damaged.is_empty() {
-                    remove_unnamed(&*dir, &value);
+                if let (Some(why), Written::Copy) = (found.damaged.first(), written) {
+                    let context =
+                        format!("the newest catalog is damaged ({why}): restore '{place}' from a copy");
+                    return Err(Error::new(ErrorKind::Corrupt, context));
                 }
-                Ledger { cell, version: found.version, value }
+                let mut ledger = Ledger { cell, version: found.version, value };
+                if written == Written::First {
+                    ledger.copy()?;
+                }
+                if found.damaged.is_empty() {
+                    remove_unnamed(&*dir, &ledger.value);
+                }
+                ledger
             }
             None => {
                 // The catalog is made before any collection: without one, collections are data whose names were lost.
@@ -296,8 +305,10 @@ impl Shared {
                 }
                 dir.sync_dir("").map_err(|e| Error::io(format!("syncing '{place}'"), e))?;
                 let value = Catalog::default();
-                let version = cell.swap_if(None, &value.encode())?;
-                Ledger { cell, version, value }
+                let version = cell.swap_if(None, &value.encode(Written::First))?;
+                let mut ledger = Ledger { cell, version, value };
+                ledger.copy()?;
+                ledger
             }
         };
         Ok(Shared {
@@ -403,8 +414,14 @@ impl Ledger {
 
     fn commit(&mut self, value: Catalog) -> Result<()> {
         // A swap whose outcome is unknown leaves the version behind, so every later one is refused as `Busy`.
-        self.version = self.cell.swap_if(Some(self.version), &value.encode())?;
+        self.version = self.cell.swap_if(Some(self.version), &value.encode(Written::First))?;
         self.value = value;
+        self.copy()
+    }
+
+    /// Writes the value once more, so that damage to one file loses nothing.
+    fn copy(&mut self) -> Result<()> {
+        self.version = self.cell.swap_if(Some(self.version), &self.value.encode(Written::Copy))?;
         Ok(())
     }
 }

@@ -6,8 +6,8 @@ use nearfield::{
 };
 
 fn collection() -> (Database, nearfield::Collection) {
-    let db = Database::in_memory().unwrap();
-    let collection = db.create_collection("c", CollectionConfig::new(3, Metric::Cosine)).unwrap();
+    let db = Database::in_memory().expect("opens");
+    let collection = db.create_collection("c", CollectionConfig::new(3, Metric::Cosine)).expect("creates");
     (db, collection)
 }
 
@@ -16,7 +16,7 @@ fn collection() -> (Database, nearfield::Collection) {
 fn refused<T: std::fmt::Debug>(collection: &nearfield::Collection, result: nearfield::Result<T>, text: &str) {
     let error = result.expect_err("is refused");
     assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, text.to_owned()));
-    assert_eq!(collection.count().unwrap(), 0);
+    assert_eq!(collection.count().expect("counts"), 0);
     assert_eq!(collection.visible_seq().0, 0, "nothing was logged");
 }
 

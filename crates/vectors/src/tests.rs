@@ -178,6 +178,7 @@ fn some_rows(count: u32, dim: usize, sparse: bool) -> Rows {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "much work, and none of it in unsafe code of its own")]
 fn stores_of_many_chunks_and_pieces_agree() {
     for (count, dim, sparse) in [(3_000, 40, false), (700, 700, true), (40, 3_000, true), (9, 65_536, false)]
     {
@@ -190,6 +191,7 @@ fn stores_of_many_chunks_and_pieces_agree() {
 
 /// On a grid where f32 is exact, the reference of the search contract and the stores must agree to the bit.
 #[test]
+#[cfg_attr(miri, ignore = "much work, and none of it in unsafe code of its own")]
 fn scores_equal_the_reference_scorer() {
     let points = Points::clustered(1_200, 24, 3);
     let rows: Rows = points.rows().chunks(points.dim()).map(|row| Some(row.to_vec())).collect();
@@ -207,6 +209,7 @@ fn scores_equal_the_reference_scorer() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "much work, and none of it in unsafe code of its own")]
 fn bulk_and_single_pushes_write_the_same_file() {
     for metric in Metric::ALL {
         let rows = some_rows(5_000, 48, false);
@@ -294,6 +297,7 @@ fn read_everything(bytes: &[u8], shape: Shape, count: usize) -> Result<(Rows, Ve
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "much work, and none of it in unsafe code of its own")]
 fn every_flipped_byte_and_every_prefix_is_refused() {
     for (metric, sparse) in [(Metric::Cosine, true), (Metric::Dot, false)] {
         let (rows, shape) = (some_rows(20, 5, sparse), shape(5, metric));
@@ -313,6 +317,7 @@ fn every_flipped_byte_and_every_prefix_is_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "much work, and none of it in unsafe code of its own")]
 fn damage_is_met_where_it_is_and_only_there() {
     let (rows, shape) = (some_rows(2_000, 64, false), shape(64, Metric::Euclid));
     let mut bytes = file(shape, &rows);

@@ -65,7 +65,8 @@ fn distance(metric: Metric, a: &[f32], b: &[f32]) -> f64 {
     let dot = || pairs().map(|(a, b)| a * b).sum::<f64>();
     let norm = |of: &[f32]| of.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt();
     match metric {
-        Metric::Dot => -dot(),
+        // Not the negative zero, which the order of all numbers tells from the other.
+        Metric::Dot => 0.0 - dot(),
         Metric::Euclid => pairs().map(|(a, b)| (a - b).powi(2)).sum(),
         Metric::Manhattan => pairs().map(|(a, b)| (a - b).abs()).sum(),
         Metric::Cosine => match norm(a) * norm(b) {

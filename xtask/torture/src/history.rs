@@ -92,9 +92,13 @@ impl History {
                 let contents = Contents { config: config.clone(), points: Points::new() };
                 self.instances.push(Instance::new(contents));
                 let at = self.instances.len() - 1;
-                self.rename(calls, |names| drop(names.instances.insert(name.clone(), at)));
+                self.rename(calls, |names| {
+                    names.instances.insert(name.clone(), at);
+                });
             }
-            Op::Drop(name) => self.rename(calls, |names| drop(names.instances.remove(name))),
+            Op::Drop(name) => self.rename(calls, |names| {
+                names.instances.remove(name);
+            }),
             Op::SetAlias(..) | Op::DropAlias(_) => self.rename(calls, |_| ()),
             _ => {}
         }

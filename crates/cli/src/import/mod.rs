@@ -302,10 +302,13 @@ fn stopped(
         // If even this fails, a later --resume begins at an earlier row, which is as good.
         let _saved = checkpoint.save();
     }
-    failure.advise(format!(
-        "{} stored before it; correct it and run the command again: points are written by id, nothing is doubled",
-        if reached == 1 { "1 row was".to_owned() } else { format!("{} rows were", thousands(reached)) }
-    ))
+    let stored = match reached {
+        0 => "nothing was stored".to_owned(),
+        1 => "1 row was stored before it".to_owned(),
+        rows => format!("{} rows were stored before it", thousands(rows)),
+    };
+    let again = "correct it and run the command again: points are written by id, nothing is doubled";
+    failure.advise(format!("{stored}; {again}"))
 }
 
 /// "Importing base.npy and payload.jsonl into words: 2,000 points".

@@ -1,13 +1,13 @@
 //! The bar of an import: how many points, how fast, how long still.
 //!
-//! **It refuses** to draw where standard error is not a terminal.
+//! **It refuses** to draw where standard error is not a terminal, or one that cannot move its cursor.
 
 use std::fmt::Write;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
-use crate::output::{clock, thousands};
+use crate::output::{clock, is_dumb, thousands};
 use crate::timing::per_second;
 
 /// A bar on standard error, gone once it is dropped.
@@ -16,14 +16,16 @@ pub(crate) struct Progress(ProgressBar);
 impl Progress {
     /// Of `rows` in all, where the import begins at row `first`.
     pub(crate) fn new(first: u64, rows: u64) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(rows), ProgressDrawTarget::stderr_with_hz(10));
+        let target =
+            if is_dumb() { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr_with_hz(10) };
+        let bar = ProgressBar::with_draw_target(Some(rows), target);
         let rate =
             move |state: &ProgressState| per_second(state.pos().saturating_sub(first), state.elapsed());
         let style = ProgressStyle::with_template(
-            "  {bar:36.cyan/dim} {percent:>3} %  {done} points  {rate}/s  {left} left",
+            "  {bar:28.cyan/dim} {percent:>3} %  {done} points  {rate}/s  {left} left",
         )
         .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("━╸━")
+        .progress_chars("━╸─")
         .with_key("done", |state: &ProgressState, out: &mut dyn Write| put(out, &thousands(state.pos())))
         .with_key("rate", move |state: &ProgressState, out: &mut dyn Write| {
             put(out, &thousands(rate(state) as u64));
