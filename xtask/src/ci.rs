@@ -106,13 +106,16 @@ fn has_avx2() -> bool {
 /// The demo makes its database, and on the second run opens it; both must find every exact answer.
 fn demo(root: &Path) -> Outcome {
     let folder = std::env::temp_dir().join(format!("nearfield-ci-{}", std::process::id()));
-    let done = (0..2).try_for_each(|_| {
+    let done = ["false", "true"].into_iter().try_for_each(|reopened| {
         let mut command = Command::new(program(root, "nearfield", "release"));
         let report = output(command.args(["demo", "--json", "--data"]).arg(&folder))?;
-        match number_after(&report, "recall") {
-            Some(1.0) => Ok(()),
-            Some(recall) => failed(format!("the demo has recall {recall}, exact search must have 1")),
-            None => failed(format!("the demo's JSON has no recall:\n{report}")),
+        let recall = json_word(&report, "recall").and_then(|word| word.parse::<f64>().ok());
+        if recall != Some(1.0) {
+            return failed(format!("the demo's recall is {recall:?}, exact search must have 1:\n{report}"));
+        }
+        match json_word(&report, "reopened") {
+            Some(word) if word == reopened => Ok(()),
+            word => failed(format!("the demo says reopened {word:?}, it must say {reopened}:\n{report}")),
         }
     });
     // Left behind only where it could not be made; the verdict is the demo's.
@@ -120,14 +123,11 @@ fn demo(root: &Path) -> Outcome {
     done
 }
 
-/// The number after the first `"key":` of a JSON text.
-fn number_after(json: &str, key: &str) -> Option<f64> {
+/// The number or word after the first `"key":` of a JSON text.
+fn json_word<'a>(json: &'a str, key: &str) -> Option<&'a str> {
     let (_, rest) = json.split_once(&format!("\"{key}\""))?;
     let rest = rest.trim_start().strip_prefix(':')?.trim_start();
-    let end = rest
-        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E')))
-        .unwrap_or(rest.len());
-    rest[..end].parse().ok()
+    rest.split([',', '}', ']', '\n', ' ']).next()
 }
 
 fn clock(time: Duration) -> String {
@@ -148,12 +148,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_found_in_json() {
-        let json = "{\"points\": 2000, \"recall\" : 1.0, \"recall_at\": 3}";
-        assert_eq!(number_after(json, "recall"), Some(1.0));
-        assert_eq!(number_after(json, "points"), Some(2000.0));
-        assert_eq!(number_after(json, "missing"), None);
-        assert_eq!(number_after("{\"recall\": null}", "recall"), None);
+    fn words_are_found_in_json() {
+        let json = "{\"points\": 2000, \"recall\" : 1.0, \"recall_at\": 3,\"reopened\":true}";
+        assert_eq!(json_word(json, "recall"), Some("1.0"));
+        assert_eq!(json_word(json, "points"), Some("2000"));
+        assert_eq!(json_word(json, "reopened"), Some("true"));
+        assert_eq!(json_word(json, "missing"), None);
     }
 
     #[test]

@@ -42,8 +42,8 @@ impl Failure {
 
     /// Something that cannot happen did.
     pub(crate) fn internal(message: impl Into<String>) -> Self {
-        let advice = Some("this is a bug in Nearfield: please report it with the command you ran".to_owned());
-        Failure { kind: "Internal".to_owned(), message: message.into(), advice }
+        let message = format!("{} (please report this, with the command you ran)", message.into());
+        Failure { kind: "Internal".to_owned(), message, advice: None }
     }
 
     /// The same failure with what to do next, unless it says so already.

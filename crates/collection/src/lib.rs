@@ -17,7 +17,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the writer), `version`, `view` (the readers), `checkpoint`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -36,6 +36,7 @@ pub mod sabotage;
 mod stats;
 mod version;
 mod view;
+mod writer;
 
 pub use cell::{Cell, ManifestCell, Versioned, decode as decode_cell};
 pub use collection::{Collection, CollectionOptions, Durability};

@@ -33,6 +33,11 @@
 //!
 //! `database`, `collection`, `catalog`, `options`.
 
+/// The example of the README is compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
+
 mod catalog;
 mod collection;
 mod database;

@@ -161,8 +161,9 @@ fn rows_and_query() -> impl Strategy<Value = (Rows, Vec<f32>)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 2 } else { 256 }))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
+    #[cfg_attr(miri, ignore = "much work, and none of it in unsafe code of its own")]
     fn growing_sealed_and_naive_agree((rows, query) in rows_and_query()) {
         for metric in Metric::ALL {
             check_stores(metric, &rows, &query);

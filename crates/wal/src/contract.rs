@@ -83,8 +83,8 @@ pub trait Syncer: Send + Sync {
     /// How far the log is durable. O(1), never blocks on a sync.
     fn synced(&self) -> Seq;
 
-    /// Allows the log to forget operations up to `through`. It forgets whole files, later than allowed, never more than what
-    /// is durable, and always keeps its newest operation.
+    /// Allows the log to forget operations up to `through`. It may forget less, never what is not durable, and keeps what it
+    /// needs to go on from.
     ///
     /// # Errors
     ///

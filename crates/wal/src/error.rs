@@ -67,8 +67,8 @@ pub enum LogError {
     Io(Cause),
     /// Data known to have been durable is damaged. Nothing was changed; restore from a snapshot or a replica.
     #[error(
-        "log file {file:020}.log is damaged at offset {offset} ({fault:?}): operation {expected} is unreadable, \
-         although the log was durable through {durable}"
+        "log file {file:020}.log is damaged at offset {offset} ({fault}): operation {expected} is unreadable, \
+         although the log was durable through {durable}; restore it from a snapshot or a replica"
     )]
     Corrupt {
         /// The first Seq of the file, which is its name.

@@ -173,9 +173,9 @@ impl State {
 
     /// Takes out the files that nobody needs once all up to `through` is forgotten.
     ///
-    /// What stays must be recognisable as a beginning: its first file holds a durable frame.
+    /// What stays must be recognisable as a beginning: its first file holds a durable frame. So all before it is durable too.
     fn take_forgotten(&mut self, through: Seq) -> Vec<LogFile> {
-        let (through, synced) = (through.min(self.synced), self.synced);
+        let synced = self.synced;
         let forgettable = self.files.iter().take_while(|file| file.last <= through).count();
         let begins = |file: &LogFile| file.first <= synced && file.last >= file.first;
         let keep = (0..=forgettable).rev().find(|&i| self.files.get(i).is_some_and(begins)).unwrap_or(0);
@@ -220,11 +220,13 @@ impl Drop for Leader<'_> {
 impl Syncer for FileSyncer {
     fn sync(&self, through: Seq) -> Result<Seq, LogError> {
         let mut state = self.state.lock();
+        // What is appended from now on is not asked for, or a busy writer would keep us here.
+        let through = through.min(state.appended);
         loop {
             if let Some(cause) = state.poison {
                 return Err(LogError::Poisoned(cause));
             }
-            if state.synced >= through.min(state.appended) {
+            if state.synced >= through {
                 return Ok(state.synced);
             }
             if state.syncing {

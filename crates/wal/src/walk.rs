@@ -29,6 +29,19 @@ pub enum Fault {
     Unclear,
 }
 
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Fault::Header => "the header of the file does not hold",
+            Fault::Blank => "nothing is there",
+            Fault::Checksum => "a checksum does not hold",
+            Fault::Order => "something else is there",
+            Fault::Missing => "the file that goes on is missing",
+            Fault::Unclear => "too much looks like a frame and is none",
+        })
+    }
+}
+
 /// Why a walk ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {

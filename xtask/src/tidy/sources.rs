@@ -140,6 +140,7 @@ mod tests {
             check(statements, "#[test]\n#[ignore]\nfn f() {}\n#[cfg_attr(x, ignore = \"slow\")]\nfn g() {}"),
             [2, 4]
         );
+        assert!(check(statements, "#[cfg_attr(miri, ignore = \"slow\")]\nfn f() {}").is_empty());
         assert_eq!(check(statements, concat!("/// ``", "`ignore\n/// x\n/// ``", "`\nfn f() {}")), [1]);
         assert!(
             check(

@@ -57,6 +57,18 @@ fn a_collection_that_is_not_the_demos_is_left_alone() {
 }
 
 #[test]
+fn points_beside_the_demos_are_noticed() {
+    let place = Place::new();
+    place.write_points(1, 384);
+    place.text("collections d create wordnet --dim 384");
+    place.write("p.jsonl", "{\"id\": 1}\n");
+    place.text("import d wordnet --vectors v.npy --payload p.jsonl --ids id");
+    let error = place.error("demo --data d");
+    assert!(error["message"].as_str().unwrap().contains("other points"), "{error}");
+    assert!(error["advice"].as_str().unwrap().contains("collections ./d delete wordnet"), "{error}");
+}
+
+#[test]
 fn a_closed_pipe_ends_the_output_quietly() {
     let place = Place::new();
     let mut child = place.spawn("demo");

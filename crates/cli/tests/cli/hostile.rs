@@ -19,7 +19,7 @@ fn vectors_error(file: &[u8]) -> String {
     place.write("v.npy", file);
     let error = place.error("import db c --vectors v.npy");
     assert!(!place.exists("db"), "{error}");
-    error["message"].as_str().unwrap().to_owned()
+    error["message"].as_str().expect("an error has a message").to_owned()
 }
 
 #[track_caller]

@@ -1,4 +1,5 @@
 //! Imports that are repeated, stopped, killed and continued.
+#![expect(clippy::disallowed_methods, reason = "a process is killed after some time")]
 
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ const IMPORT: &str = "import db c --vectors v.npy --payload p.jsonl --ids key --
 const CHECKPOINT: &str = "db/import-c.checkpoint";
 
 fn points(place: &Place) -> u64 {
-    place.json("stats db c")["points"].as_u64().unwrap()
+    place.json("stats db c")["points"].as_u64().expect("stats has points")
 }
 
 #[test]
@@ -70,8 +71,10 @@ fn an_import_stopped_by_a_bad_line_goes_on_behind_what_is_stored() {
 fn a_killed_import_goes_on_and_ends_complete() {
     let place = Place::new();
     let rows = 60_000;
-    place.write_points(rows, 16);
-    let mut child = place.spawn(&IMPORT.replace("--batch 500", "--batch 50"));
+    place.write_points(rows, 4);
+    // 6,000 synced batches take longer than the first checkpoint, on a real disk.
+    let mut child =
+        place.spawn(&format!("{} --durability sync", IMPORT.replace("--batch 500", "--batch 10")));
     let began = Instant::now();
     while !place.exists(CHECKPOINT)
         && child.try_wait().unwrap().is_none()
@@ -80,11 +83,13 @@ fn a_killed_import_goes_on_and_ends_complete() {
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
-    child.wait().unwrap();
+    let killed = !child.wait().unwrap().success();
     let before = points(&place);
     let report = place.json(&format!("{IMPORT} --resume"));
     let first = report["first_row"].as_u64().unwrap();
     assert!(first <= before, "{first} rows were called durable, {before} are there");
+    // Where syncing costs nothing, the import may have been faster than its first checkpoint.
+    assert!(!killed || (0 < first && before < rows as u64), "{first} of {before}");
     assert_eq!(report["points"], rows as u64);
     assert_eq!(place.json("get db c k0 k59999")["missing"], json!([]));
 }

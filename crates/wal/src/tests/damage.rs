@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::support::{Files, SMALL, UUID, append, directory, files, names, open, options, replayed, start};
 use crate::conformance::Operation;
 use crate::format::{FileHeader, FrameHeader, HEADER_BYTES};
-use crate::{Fault, LogError, LogOptions, Syncer, Walk};
+use crate::{Fault, FileLog, LogError, LogOptions, Syncer, Walk};
 
 /// How the last life of a sample log ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -203,6 +203,49 @@ fn fault(error: &LogError) -> Fault {
         LogError::Corrupt { fault, .. } => *fault,
         other => panic!("{other}"),
     }
+}
+
+/// A generation begins only when all before it is durable, so its mere header is a record.
+#[test]
+fn a_later_generation_proves_what_was_before_it() {
+    let (files, _) = sample(Ending::Killed);
+    let places = places(&files);
+    let second_life = files
+        .iter()
+        .position(|(_, bytes)| FileHeader::decode(bytes).unwrap().file_no > 1 && begins(bytes))
+        .unwrap();
+    let mut begun = files[..=second_life].to_vec();
+    begun[second_life].1.truncate(HEADER_BYTES);
+    assert!(open(&directory(&begun), options()).is_ok());
+    let last = places.iter().rfind(|place| place.file == second_life - 1 && place.header.flags == 0).unwrap();
+    // A record of a Seq that lies between the generations.
+    let between =
+        open(&directory(&begun), LogOptions { synced: last.header.seq.next(), ..options() }).unwrap_err();
+    assert!(
+        matches!(between, LogError::Corrupt { expected, .. } if expected == last.header.seq.next()),
+        "{between}"
+    );
+    // The last frame before it is lost, and with it everything that recorded it.
+    begun[second_life - 1].1.truncate(last.start);
+    let error = open(&directory(&begun), options()).unwrap_err();
+    assert!(matches!(error, LogError::Corrupt { expected, .. } if expected == last.header.seq), "{error}");
+    begun.truncate(second_life);
+    assert!(open(&directory(&begun), options()).is_ok(), "without it, it is a torn tail");
+    // A reader believes the header too, where no frame says more.
+    let dir = MemoryDir::new();
+    let (mut writer, _) = start(&dir, options());
+    append(&mut writer, 0).unwrap();
+    writer.rotate().unwrap();
+    let last = writer.last();
+    let (mut writer, _) = start(&dir, options());
+    append(&mut writer, 1).unwrap();
+    let mut begun = super::support::files(&*dir);
+    begun[1].1.truncate(HEADER_BYTES);
+    assert_eq!(FileLog::read(directory(&begun), "log", options()).unwrap().last(), last);
+}
+
+fn begins(bytes: &[u8]) -> bool {
+    FileHeader::decode(bytes).unwrap().begins_generation()
 }
 
 #[test]

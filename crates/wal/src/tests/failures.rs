@@ -266,3 +266,44 @@ fn syncs_are_grouped() {
     });
     assert_eq!(dir.calls() - before, 1, "one sync serves all that was appended before it");
 }
+
+/// What is appended while a sync runs is not covered by it; what fails meanwhile is not forgotten by it.
+#[test]
+fn a_sync_covers_what_was_appended_before_it_began() {
+    for fails in [false, true] {
+        let dir = Failing::new(MemoryDir::new());
+        let (mut writer, syncer) = open(&dir).unwrap().into_writer().unwrap();
+        let (first, ..) = append(&mut writer, 1).unwrap();
+        let between = Arc::new(parking_lot::Mutex::new(None));
+        let (append_dir, append_between) = (Arc::clone(&dir), Arc::clone(&between));
+        dir.during_sync(move || {
+            if fails {
+                append_dir.fail(append_dir.calls(), ErrorKind::Other, false);
+            }
+            *append_between.lock() = Some(append(&mut writer, 2));
+        });
+        let synced = syncer.sync(Seq::MAX);
+        let appended = between.lock().take().expect("it was appended during the sync");
+        if fails {
+            let error = appended.unwrap_err();
+            assert_eq!(synced, Err(error), "nothing is acknowledged after the first failure");
+            assert_eq!(syncer.synced(), Seq::ZERO);
+        } else {
+            assert_eq!((synced, syncer.synced()), (Ok(first), first));
+            assert_eq!(syncer.sync(Seq::MAX), Ok(appended.unwrap().0));
+        }
+    }
+}
+
+/// A sync that unwinds has an unknown outcome: nobody waits for it, nobody is told of success.
+#[test]
+fn a_sync_that_unwinds_stops_the_log() {
+    let dir = Failing::new(MemoryDir::new());
+    let (mut writer, syncer) = open(&dir).unwrap().into_writer().unwrap();
+    append(&mut writer, 1).unwrap();
+    dir.during_sync(|| panic!("the store is broken"));
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| syncer.sync(Seq::MAX))).unwrap_err();
+    assert!(matches!(syncer.sync(Seq::MAX), Err(LogError::Poisoned(Cause { op: Op::Sync, .. }))));
+    assert!(matches!(append(&mut writer, 2), Err(LogError::Poisoned(_))));
+    assert_eq!(syncer.synced(), Seq::ZERO);
+}

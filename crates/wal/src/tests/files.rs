@@ -66,6 +66,22 @@ fn operations_with_too_many_parts_are_refused() {
     assert_eq!(replayed(&open(&dir, options()).unwrap()), [(seq, Kind::Batch, vec![1; max])]);
 }
 
+/// No more frames than half the gap between generations ever wait for a sync, whether anybody asks for one or not.
+#[test]
+fn the_log_syncs_itself_before_the_gap_is_used_up() {
+    let dir = MemoryDir::new();
+    let sizes = LogSizes { frame_bytes: 8, ..LogSizes::default() };
+    let (mut writer, syncer) = start(&dir, LogOptions { sizes, ..options() });
+    let bytes = vec![1; 8 * 60_000];
+    let mut last = Seq::ZERO;
+    for _ in 0..12 {
+        let waiting = last.0 - syncer.synced().0;
+        assert!(waiting <= GENERATION_GAP / 2, "{waiting} frames wait");
+        last = writer.append(Kind::Batch, Class::Ordinary, &[&bytes]).unwrap();
+    }
+    assert!(syncer.synced() > Seq::ZERO);
+}
+
 #[test]
 fn opening_and_closing_without_an_append_writes_nothing() {
     let dir = FaultyDir::new();

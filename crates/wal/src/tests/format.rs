@@ -5,8 +5,8 @@ use proptest::prelude::*;
 
 use super::support::{UUID, append, files, options, start};
 use crate::format::{
-    FILE_BEGINS_GENERATION, FRAME_BYTES, FRAME_LAYOUT, FileHeader, FrameHeader, FrameSeed, HEADER_BYTES,
-    HEADER_LAYOUT, HeaderError, Layout,
+    FILE_BEGINS_GENERATION, FRAME_BYTES, FRAME_CLEAN, FRAME_LAYOUT, FileHeader, FrameHeader, FrameKind,
+    FrameSeed, HEADER_BYTES, HEADER_LAYOUT, HeaderError, Layout, padding,
 };
 use crate::{End, Evidence, Fault, Walk, later_record, scan};
 use nearfield_platform::MemoryDir;
@@ -176,6 +176,88 @@ fn frames_of_other_files_never_validate() {
     let mut twice = bytes[..starts[2]].to_vec();
     twice.extend_from_slice(&bytes[starts[1]..]);
     assert_eq!(scan(&twice).unwrap().end, End::Open(Fault::Order));
+}
+
+/// A frame to be written by hand: kind, flags, count, synced_seq, payload.
+type Handmade<'a> = (FrameKind, u8, u16, u64, &'a [u8]);
+
+/// A file of such frames, from Seq 10 on, each whole and in its place.
+fn handmade(frames: &[Handmade<'_>]) -> Vec<u8> {
+    let header =
+        FileHeader { file_no: 1, first_seq: Seq(10), prev_file_last_crc: 0, flags: 0, epoch: 1, ..HEADER };
+    let seed = FrameSeed::new(&UUID, 1);
+    let mut bytes = header.encode().to_vec();
+    let mut prev_crc = 0;
+    for (seq, (kind, flags, count, synced, payload)) in (10..).zip(frames) {
+        let (len, synced_seq, kind) = (payload.len() as u32, Seq(*synced), *kind as u8);
+        let mut head = FrameHeader {
+            crc: 0,
+            len,
+            epoch: 1,
+            seq: Seq(seq),
+            synced_seq,
+            prev_crc,
+            kind,
+            flags: *flags,
+            count: *count,
+        };
+        let padded = [payload, padding(payload.len())].concat();
+        head.crc = seed.checksum(&head.encode(), [&padded[..]].into_iter());
+        prev_crc = head.crc;
+        bytes.extend_from_slice(&head.encode());
+        bytes.extend_from_slice(&padded);
+    }
+    bytes
+}
+
+#[test]
+fn whole_frames_out_of_their_place_are_refused() {
+    use FrameKind::{Batch, Begin, Commit, Config, Part, Seal, SyncMark};
+    let begin = |kind: u8, total: u8| [kind, 0, 0, 0, 0, 0, 0, 0, total, 0, 0, 0, 0, 0, 0, 0];
+    let (six, huge) = (begin(1, 6), begin(1, 255));
+    // Good ones first: all frames are taken.
+    let good: [&[Handmade<'_>]; 4] = [
+        &[(Batch, 0, 0, 9, b"one"), (Config, 0, 0, 9, b""), (SyncMark, 0, 0, 11, b"")],
+        &[(Begin, 0, 2, 0, &six), (Part, 0, 0, 0, b"abc"), (Part, 0, 1, 0, b"def"), (Commit, 0, 2, 0, b"")],
+        &[(Begin, 0, 1, 0, &six), (Part, 0, 0, 0, b"abcdef"), (Commit, 0, 1, 0, b""), (Batch, 0, 0, 0, b"")],
+        &[(Batch, 0, 0, 5, b"one"), (Batch, 0, 0, 6, b"two")],
+    ];
+    for frames in good {
+        let found = scan(&handmade(frames)).unwrap();
+        assert_eq!((found.frames, found.end), (frames.len() as u64, End::Open(Fault::Blank)), "{frames:?}");
+    }
+    let closed = scan(&handmade(&[(Batch, 0, 0, 9, b"x"), (SyncMark, FRAME_CLEAN, 0, 10, b"")])).unwrap();
+    assert_eq!((closed.frames, closed.end, closed.synced), (1, End::Clean, Seq(10)));
+    // In the bad ones the last frame is refused, for its place or its fields.
+    let bad: [&[Handmade<'_>]; 22] = [
+        &[(Batch, 1, 0, 0, b"")],
+        &[(Batch, 0, 1, 0, b"")],
+        &[(Batch, 0, 0, 10, b"")],
+        &[(Batch, 0, 0, 5, b""), (Batch, 0, 0, 4, b"")],
+        &[(SyncMark, 0, 0, 9, b"x")],
+        &[(SyncMark, 0, 1, 9, b"")],
+        &[(SyncMark, 2, 0, 9, b"")],
+        &[(Batch, 0, 0, 0, b""), (SyncMark, FRAME_CLEAN, 0, 9, b"")],
+        &[(Seal, 0, 0, 0, &[0; 24])],
+        &[(Part, 0, 0, 0, b"abc")],
+        &[(Commit, 0, 0, 0, b"")],
+        &[(Begin, 0, 0, 0, &six)],
+        &[(Begin, 0, 1, 0, &six[..8])],
+        &[(Begin, 0, 1, 0, &begin(2, 6))],
+        &[(Begin, 0, 1, 0, &begin(1, 0))],
+        &[(Begin, 0, 1, 0, &huge)],
+        &[(Begin, 0, 2, 0, &six), (Part, 0, 1, 0, b"abc")],
+        &[(Begin, 0, 2, 0, &six), (Part, 0, 0, 0, b"abcdefg")],
+        &[(Begin, 0, 2, 0, &six), (Part, 0, 0, 0, b"")],
+        &[(Begin, 0, 2, 0, &six), (Part, 0, 0, 0, b"abcdef"), (Commit, 0, 2, 0, b"")],
+        &[(Begin, 0, 1, 0, &six), (Part, 0, 0, 0, b"abc"), (Commit, 0, 1, 0, b"")],
+        &[(Begin, 0, 1, 0, &six), (Batch, 0, 0, 0, b"")],
+    ];
+    for frames in bad {
+        let found = scan(&handmade(frames)).unwrap();
+        assert_eq!(found.end, End::Open(Fault::Order), "{frames:?}");
+        assert!(found.frames < frames.len() as u64);
+    }
 }
 
 #[test]

@@ -78,14 +78,25 @@ pub(super) struct Failing {
     plan: Arc<Mutex<Plan>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Plan {
     calls: u64,
+    /// What happens in the middle of the next sync of a file.
+    during_sync: Option<Box<dyn FnOnce() + Send>>,
     /// Fail the call with this number, and all after it if `persistent`.
     fail_at: Option<u64>,
     persistent: bool,
     kind: Option<ErrorKind>,
     failed: Vec<&'static str>,
+}
+
+impl std::fmt::Debug for Plan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Plan")
+            .field("calls", &self.calls)
+            .field("fail_at", &self.fail_at)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Failing {
@@ -106,6 +117,11 @@ impl Failing {
     pub(super) fn fail(&self, at: u64, kind: ErrorKind, persistent: bool) {
         let mut plan = self.plan.lock();
         (plan.fail_at, plan.kind, plan.persistent) = (Some(at), Some(kind), persistent);
+    }
+
+    /// Does `act` in the middle of the next sync of a file.
+    pub(super) fn during_sync(&self, act: impl FnOnce() + Send + 'static) {
+        self.plan.lock().during_sync = Some(Box::new(act));
     }
 
     pub(super) fn heal(&self) {
@@ -214,6 +230,8 @@ impl File for FailingFile {
 
     fn sync(&self) -> io::Result<()> {
         gate(&self.plan, "sync")?;
+        let act = self.plan.lock().during_sync.take();
+        act.into_iter().for_each(|act| act());
         self.inner.sync()
     }
 
