@@ -50,7 +50,8 @@ pub(crate) fn run(screen: &Screen, command: &Demo) -> Outcome<()> {
         screen.say(&format!("Making the demo's database in {place}"))?;
         let took = import(&collection)?;
         if !is_complete(&collection)? {
-            let message = format!("the collection {COLLECTION:?} in {place} holds other points beside the demo's");
+            let message =
+                format!("the collection {COLLECTION:?} in {place} holds other points beside the demo's");
             return Err(Failure::invalid(message).advise(begin_anew(&place)));
         }
         let rate = thousands(per_second(collection.count()?, took) as u64);
@@ -75,13 +76,19 @@ pub(crate) fn run(screen: &Screen, command: &Demo) -> Outcome<()> {
     if results.right == results.asked {
         return Ok(());
     }
-    let message = format!("recall is {:.3}: the search missed {} of its exact answers", results.recall(), results.missed());
+    let message = format!(
+        "recall is {:.3}: the search missed {} of its exact answers",
+        results.recall(),
+        results.missed()
+    );
     Err(Failure::internal(message).advise(begin_anew(&place)))
 }
 
 /// What helps where the demo's collection was changed by somebody.
 fn begin_anew(place: &str) -> String {
-    format!("if points of the demo were changed, `nearfield collections {place} delete {COLLECTION}` and run it again")
+    format!(
+        "if points of the demo were changed, `nearfield collections {place} delete {COLLECTION}` and run it again"
+    )
 }
 
 /// The demo's collection, made if missing; one that somebody else made is left alone.

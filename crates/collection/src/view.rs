@@ -180,7 +180,8 @@ fn search_error(error: SearchError) -> Error {
         SearchError::Shape(_) => ErrorKind::Invalid,
         SearchError::Stopped(Stopped::Cancelled) => ErrorKind::Cancelled,
         SearchError::Stopped(Stopped::Deadline | Stopped::Budget) => ErrorKind::Timeout,
-        SearchError::Stopped(_) => ErrorKind::Corrupt,
+        SearchError::Stopped(Stopped::Unreadable) => ErrorKind::Unavailable,
+        SearchError::Stopped(Stopped::Damaged) => ErrorKind::Corrupt,
     };
     Error::caused(kind, "search", error)
 }

@@ -23,6 +23,9 @@ const OPS: u64 = 28;
 /// Reading is tried after every so many operations, and after every failed one.
 const READ_EVERY: u64 = 5;
 
+/// Ways in which things may stand at most.
+const STANDINGS_MAX: usize = 30;
+
 const SETTINGS: Settings = Settings {
     durability: Durability::Sync,
     background: false,
@@ -228,8 +231,9 @@ impl<'a> Trial<'a> {
                 db = self.open();
                 continue;
             }
-            // While the disk fails there may be no database; then there is nothing to be asked.
-            let Some(db) = &db else { continue };
+            // While the disk fails there may be no database, then there is nothing to be asked; or nothing can be read, then each
+            // failed operation multiplies what may be, and there comes a point where nothing more is learnt.
+            let Some(db) = db.as_ref().filter(|_| self.standings.len() <= STANDINGS_MAX) else { continue };
             let fired = self.befallen();
             let outcome = execute(db, op);
             let befell = self.befallen() != fired;
