@@ -68,7 +68,7 @@ pub(crate) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
             "threads_used",
             used,
             "",
-            "processor time by time passed while searching: 1 is one thread",
+            "processor time by time passed: above 1 something helped, below it the machine was busy",
         );
     }
     drop(collection);
@@ -152,8 +152,8 @@ mod tests {
     fn the_floor_reads_every_word() {
         for count in [0, 7, 16, 63, 64, 65, 1_000] {
             let words: Vec<u64> = (0..count).collect();
-            assert_eq!(read_straight(&words), words.iter().sum());
-            assert_eq!(read_in_streams(&words), words.iter().sum());
+            assert_eq!(read_straight(&words), words.iter().sum::<u64>());
+            assert_eq!(read_in_streams(&words), words.iter().sum::<u64>());
         }
         assert_eq!(two(&[1.0, 2.0]), 0x4000_0000_3f80_0000);
         assert_eq!(two(&[1.0]), 0x3f80_0000);

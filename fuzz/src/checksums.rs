@@ -20,10 +20,11 @@ const CELL_VALUE: usize = CELL_LEN + 8;
 pub fn container(bytes: &mut [u8]) {
     let Some(footer) = bytes.len().checked_sub(FOOTER_BYTES).filter(|at| *at >= HEADER_BYTES) else { return };
     let sections = u32_at(bytes, footer + 12) as usize;
-    let Some(rest) = sections.checked_mul(SECTION_ENTRY_BYTES).and_then(|table| footer.checked_sub(table)) else { return };
+    let rest = sections.checked_mul(SECTION_ENTRY_BYTES).and_then(|table| footer.checked_sub(table));
+    let Some(rest) = rest.filter(|rest| *rest >= HEADER_BYTES + 4) else { return };
     let blocks = rest.div_ceil(BLOCK_BYTES + 4);
     let body = rest - 4 * blocks;
-    if body < HEADER_BYTES || body.div_ceil(BLOCK_BYTES) != blocks {
+    if body.div_ceil(BLOCK_BYTES) != blocks {
         return;
     }
     put(bytes, footer, &(body as u64).to_le_bytes());
@@ -60,7 +61,8 @@ pub fn log_file(bytes: &mut [u8], before: Option<u32>) -> u32 {
     let mut uuid = [0; 16];
     uuid.copy_from_slice(&bytes[8..24]);
     let seed = FrameSeed::new(&uuid, u64_at(bytes, 24));
-    let (mut at, mut last, mut frames, mut sums) = (wal::HEADER_BYTES, u32_at(bytes, 40), 0u64, Crc32c::new());
+    let (mut at, mut last, mut frames, mut sums) =
+        (wal::HEADER_BYTES, u32_at(bytes, 40), 0u64, Crc32c::new());
     while let Some(end) = frame_end(bytes, at) {
         if bytes[at + 36] == FrameKind::Seal as u8 && end - at == wal::FRAME_BYTES + wal::SEAL_BYTES {
             put(bytes, at + wal::FRAME_BYTES, &frames.to_le_bytes());
@@ -143,7 +145,8 @@ mod tests {
         let mut last = None;
         for file in fixtures::log_files() {
             let (whole, mut bytes) = (scan(&file).unwrap(), file.clone());
-            bytes[wal::HEADER_BYTES + wal::FRAME_BYTES] ^= 1;
+            // The checksum of the first frame, and what the second says of it.
+            bytes[wal::HEADER_BYTES + 1] ^= 1;
             assert_ne!(scan(&bytes).unwrap().end, whole.end);
             last = Some(log_file(&mut bytes, last));
             let mended = scan(&bytes).unwrap();

@@ -109,7 +109,8 @@ fn done(task: Task) -> Result<(), String> {
         Task::Run { target, files, .. } => {
             let run = crate::target(&target).ok_or("the target was checked before")?;
             for file in files {
-                let bytes = std::fs::read(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
+                let bytes =
+                    std::fs::read(&file).map_err(|error| format!("reading {}: {error}", file.display()))?;
                 run(&bytes);
                 println!("{target} came back from {}", file.display());
             }
@@ -117,7 +118,8 @@ fn done(task: Task) -> Result<(), String> {
         }
         Task::Replay { mutations, seed, targets } => smoke::replay(&or_all(targets), mutations, seed),
         Task::Seeds => {
-            let (files, bytes) = corpus::write_seeds().map_err(|error| format!("writing the seeds: {error}"))?;
+            let (files, bytes) =
+                corpus::write_seeds().map_err(|error| format!("writing the seeds: {error}"))?;
             println!("{files} seeds of {bytes} bytes in {}", corpus::folder().display());
             Ok(())
         }

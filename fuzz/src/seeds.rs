@@ -89,7 +89,8 @@ fn operations() -> Vec<Vec<u8>> {
 
 fn arrays() -> Vec<Vec<u8>> {
     let array = |version: u8, descr: &str, shape: &str, data: &[u8]| {
-        let mut text = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}").into_bytes();
+        let mut text =
+            format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': {shape}, }}").into_bytes();
         let head = if version == 1 { 10 } else { 12 };
         text.resize((head + text.len() + 1).next_multiple_of(64) - head - 1, b' ');
         text.push(b'\n');
@@ -97,7 +98,8 @@ fn arrays() -> Vec<Vec<u8>> {
         let len = if version == 1 { &len[..2] } else { &len };
         [b"\x93NUMPY".as_slice(), &[version, 0], len, &text, data].concat()
     };
-    let floats: Vec<u8> = [1.0f32, -0.5, 3.25, 1e30, 0.0, -7.0].iter().flat_map(|value| value.to_le_bytes()).collect();
+    let floats: Vec<u8> =
+        [1.0f32, -0.5, 3.25, 1e30, 0.0, -7.0].iter().flat_map(|value| value.to_le_bytes()).collect();
     let halves = [0x3c00u16, 0xbc00, 0x7bff, 0x0001].map(u16::to_le_bytes).concat();
     vec![
         array(1, "<f4", "(2, 3)", &floats),
@@ -113,7 +115,7 @@ fn texts() -> Vec<Vec<u8>> {
     texts.extend(
         [
             r#"{"a": [1, -2.5e3, 0.1, 1e-7, 18446744073709551615, -9223372036854775808], "b\n\u00fc": "\ud83d\ude00"}"#,
-            r#"{"a": {"b": {"c": [[[]]]}}, "d": 1.7976931348623157e308, "e": 5e-324, "f": -0.0}"#,
+            r#"{"a": {"b": {"c": [[[]]]}}, "d": 1.7976931348623157e308, "g": 1.8446744073709234e+30, "e": 5e-324, "f": -0.0}"#,
             "[0.25, -1, 3e38, 7]",
         ]
         .map(str::to_owned),

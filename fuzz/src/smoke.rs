@@ -52,7 +52,9 @@ pub(crate) fn run(plan: &Plan) -> Result<(), String> {
     }
     let place = target_folder().join("fuzz");
     if !has_nightly() {
-        println!("there is no nightly toolchain (rustup toolchain install nightly): replayed the corpus and nothing else");
+        println!(
+            "there is no nightly toolchain (rustup toolchain install nightly): replayed the corpus and nothing else"
+        );
         return Ok(());
     }
     let program = build(&place)?;
@@ -108,7 +110,15 @@ fn root() -> PathBuf {
 fn nightly() -> Command {
     let mut command = Command::new("cargo");
     command.arg("+nightly").current_dir(root());
-    for name in ["CARGO", "RUSTC", "RUSTDOC", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_TARGET_DIR"] {
+    for name in [
+        "CARGO",
+        "RUSTC",
+        "RUSTDOC",
+        "RUSTUP_TOOLCHAIN",
+        "RUSTFLAGS",
+        "CARGO_ENCODED_RUSTFLAGS",
+        "CARGO_TARGET_DIR",
+    ] {
         command.env_remove(name);
     }
     command
@@ -122,7 +132,16 @@ fn has_nightly() -> bool {
 
 fn build(place: &Path) -> Result<PathBuf, String> {
     let mut command = nightly();
-    command.args(["build", "--release", "--locked", "--quiet", "--package", "nearfield-fuzz", "--bin", PROGRAM]);
+    command.args([
+        "build",
+        "--release",
+        "--locked",
+        "--quiet",
+        "--package",
+        "nearfield-fuzz",
+        "--bin",
+        PROGRAM,
+    ]);
     command.args(["--features", "libfuzzer", "--target", TRIPLE, "--target-dir"]).arg(place);
     command.env("RUSTFLAGS", COVERAGE.join(" "));
     eprintln!("building {PROGRAM} with coverage and AddressSanitizer");
@@ -153,7 +172,8 @@ struct Verdict {
 
 impl Run {
     fn start(program: &Path, place: &Path, target: &str, seconds: u64) -> Result<Run, String> {
-        let (found, broken, logs) = (place.join("found").join(target), place.join("broken").join(target), place.join("logs"));
+        let (found, broken, logs) =
+            (place.join("found").join(target), place.join("broken").join(target), place.join("logs"));
         for folder in [&found, &broken, &logs] {
             fs::create_dir_all(folder).map_err(|error| format!("making {}: {error}", folder.display()))?;
         }
@@ -176,7 +196,9 @@ impl Run {
         command.arg(format!("-artifact_prefix={}/", broken.display()));
         command.arg(&found).arg(corpus::folder().join(target));
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(output);
-        let child = command.spawn().map_err(|error| format!("{} could not be started: {error}", program.display()))?;
+        let child = command
+            .spawn()
+            .map_err(|error| format!("{} could not be started: {error}", program.display()))?;
         Ok(Run { target: target.to_owned(), child, log })
     }
 
@@ -205,8 +227,13 @@ impl std::fmt::Display for Verdict {
         let log = fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);
         f.write_str("  BROKEN")?;
-        let telling = |line: &&str| ["panicked at", "ERROR: ", "Test unit written to"].iter().any(|mark| line.contains(mark));
-        log.lines().filter(telling).take(4).try_for_each(|line| f.write_char('\n').and_then(|()| write!(f, "    {}", line.trim())))
+        let telling = |line: &&str| {
+            ["panicked at", "ERROR: ", "Test unit written to"].iter().any(|mark| line.contains(mark))
+        };
+        log.lines()
+            .filter(telling)
+            .take(4)
+            .try_for_each(|line| f.write_char('\n').and_then(|()| write!(f, "    {}", line.trim())))
     }
 }
 
@@ -223,7 +250,8 @@ mod tests {
 
     #[test]
     fn numbers_are_read_from_a_log() {
-        let log = "#2 INITED cov: 12 ft: 3\n#9 NEW    cov: 345 ft: 6\nDone\nstat::number_of_executed_units: 77\n";
+        let log =
+            "#2 INITED cov: 12 ft: 3\n#9 NEW    cov: 345 ft: 6\nDone\nstat::number_of_executed_units: 77\n";
         assert_eq!(number_after(log, "cov: "), 345);
         assert_eq!(number_after(log, "stat::number_of_executed_units:"), 77);
         assert_eq!(number_after(log, "stat::peak_rss_mb:"), 0);

@@ -28,7 +28,7 @@ pub(crate) fn task(root: &Path, mut args: Args) -> Outcome {
                 "bench {name} takes no options: criterion keeps and compares its own results"
             ));
         }
-        return run(&mut cargo(root, ["bench", "--package", "nearfield-simd"]));
+        return run(&mut cargo(root, ["bench", "--package", "nearfield-simd", "--bench", "kernels"]));
     }
     let data = data.or_else(|| std::env::var("NEARFIELD_DATA").ok());
     let Some(data) = data.map(PathBuf::from) else {

@@ -15,6 +15,8 @@ use crate::format::{CELL_MAGIC, CELL_VERSION};
 const TAG: FileTag = FileTag::new(CELL_MAGIC, CELL_VERSION, CELL_VERSION);
 /// `tag[8] | version u64 | length u64 | value | crc32c u32`
 const HEAD_BYTES: usize = TAG_BYTES + 8 + 8;
+/// No version is larger, so adding one never overflows; a file with a larger number is not ours.
+const VERSION_MAX: u64 = u64::MAX / 2;
 
 /// A value and the number of the swap that put it there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -140,6 +142,9 @@ impl Cell for ManifestCell {
             return Err(Error::new(ErrorKind::Busy, context));
         }
         let version = newest.unwrap_or(0) + 1;
+        if version > VERSION_MAX {
+            return Err(Error::new(ErrorKind::Corrupt, format!("{} has used up its versions", self.folder)));
+        }
         let path = self.path(version);
         let replaced = self.dir.replace(&path, &encode(version, bytes));
         replaced.map_err(|e| Error::io(format!("writing {path}"), e))?;
@@ -150,7 +155,8 @@ impl Cell for ManifestCell {
 
 fn version_of(name: &str) -> Option<u64> {
     let digits = name.strip_prefix("MANIFEST-")?;
-    if digits.len() == 20 { digits.parse().ok() } else { None }
+    let version = if digits.len() == 20 { digits.parse().ok() } else { None };
+    version.filter(|version| *version <= VERSION_MAX)
 }
 
 fn encode(version: u64, value: &[u8]) -> Vec<u8> {

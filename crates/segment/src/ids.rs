@@ -129,8 +129,10 @@ impl PointMap {
         let (order, ranks) = (self.order(), self.ranks());
         let inverse =
             order.iter().enumerate().all(|(rank, &slot)| ranks.get(slot as usize) == Some(&(rank as u32)));
+        let (numbers, uuids) = (cast::<u64>(&self.numbers), cast::<[u8; 16]>(&self.uuids));
+        let ascending = numbers.is_sorted_by(|a, b| a < b) && uuids.is_sorted_by(|a, b| a < b);
         let ends = cast::<u64>(&self.string_ends);
-        let mut last = 0;
+        let (mut last, mut before) = (0, None);
         let mut strings_fit = ends.last().copied().unwrap_or(0) == self.strings.len() as u64;
         for &end in ends {
             strings_fit &=
@@ -138,10 +140,11 @@ impl PointMap {
             if !strings_fit {
                 break;
             }
-            strings_fit &= std::str::from_utf8(&self.strings[last as usize..end as usize]).is_ok();
-            last = end;
+            let text = &self.strings[last as usize..end as usize];
+            strings_fit &= std::str::from_utf8(text).is_ok() && before.is_none_or(|before| before < text);
+            (last, before) = (end, Some(text));
         }
-        if !inverse || !strings_fit {
+        if !inverse || !ascending || !strings_fit {
             return Err(damaged("point map"));
         }
         Ok(())

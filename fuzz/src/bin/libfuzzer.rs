@@ -9,7 +9,8 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     static TARGET: OnceLock<Target> = OnceLock::new();
     let target = TARGET.get_or_init(|| {
         let name = std::env::var("NEARFIELD_FUZZ_TARGET").unwrap_or_default();
-        nearfield_fuzz::target(&name).unwrap_or_else(|| panic!("NEARFIELD_FUZZ_TARGET is {name:?}: there is no such target"))
+        nearfield_fuzz::target(&name)
+            .unwrap_or_else(|| panic!("NEARFIELD_FUZZ_TARGET is {name:?}: there is no such target"))
     });
     target(bytes);
 });

@@ -21,7 +21,9 @@ pub fn catalog(bytes: &[u8]) {
     let value = Input::new(bytes).rest();
     let dir: Arc<dyn Dir> = MemoryDir::new();
     dir.make_dir("catalog").expect("memory has room");
-    ManifestCell::new(Arc::clone(&dir), "catalog").swap_if(None, value).expect("an empty folder takes a first value");
+    ManifestCell::new(Arc::clone(&dir), "catalog")
+        .swap_if(None, value)
+        .expect("an empty folder takes a first value");
     let db = match Database::open_in(Arc::clone(&dir), "fuzz", fixtures::options()) {
         Ok(db) => db,
         Err(error) => {
@@ -34,7 +36,10 @@ pub fn catalog(bytes: &[u8]) {
     assert!(aliases.iter().all(|(_, target)| names.contains(target)));
     for name in names.iter().chain(aliases.iter().map(|(alias, _)| alias)).take(ASKED_MAX) {
         let refused = db.collection(name).err().map(|error| error.kind());
-        assert!(matches!(refused, Some(ErrorKind::Corrupt | ErrorKind::NotFound)), "{name:?} opened: {refused:?}");
+        assert!(
+            matches!(refused, Some(ErrorKind::Corrupt | ErrorKind::NotFound)),
+            "{name:?} opened: {refused:?}"
+        );
     }
     match db.create_collection("fuzzed", CollectionConfig::new(1, Metric::Dot)) {
         Ok(_) => names.push("fuzzed".to_owned()),

@@ -28,7 +28,12 @@ pub fn jsonl(bytes: &[u8]) {
 type Line = Result<String, u64>;
 
 /// All lines to the first bad one, and how many lines and bytes lie before each.
-fn lines(text: &[u8], buffer: usize, limit: usize, (line, offset): (u64, u64)) -> (Vec<Line>, Vec<(u64, u64)>) {
+fn lines(
+    text: &[u8],
+    buffer: usize,
+    limit: usize,
+    (line, offset): (u64, u64),
+) -> (Vec<Line>, Vec<(u64, u64)>) {
     let mut source = Lines::new(BufReader::with_capacity(buffer, text), line, offset, limit);
     let (mut found, mut places) = (Vec::new(), vec![(line, offset)]);
     loop {

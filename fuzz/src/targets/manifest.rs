@@ -21,7 +21,9 @@ pub fn manifest(bytes: &[u8]) {
     }
     let dir: Arc<dyn Dir> = MemoryDir::new();
     dir.make_dir("c").expect("memory has room");
-    ManifestCell::new(Arc::clone(&dir), "c").swap_if(None, value).expect("an empty folder takes a first value");
+    ManifestCell::new(Arc::clone(&dir), "c")
+        .swap_if(None, value)
+        .expect("an empty folder takes a first value");
     for folder in ["segments", "deltas", "staging", "log"] {
         dir.make_dir(&format!("c/{folder}")).expect("memory has room");
     }
@@ -41,7 +43,8 @@ pub fn manifest(bytes: &[u8]) {
 /// Stores a point and looks for it after a close.
 fn write_on(dir: &Arc<dyn Dir>, collection: &Collection) {
     let point = |config: &nearfield_collection::CollectionConfig| {
-        let vectors = config.vectors().map(|(name, vector)| (name.to_owned(), vec![1.0; vector.dim as usize]));
+        let vectors =
+            config.vectors().map(|(name, vector)| (name.to_owned(), vec![1.0; vector.dim as usize]));
         Point { id: 7.into(), vectors: Vectors::Named(vectors.collect()), payload: fixtures::payload(1) }
     };
     collection.upsert(vec![point(collection.config())]).expect("it fits the configuration");

@@ -20,7 +20,10 @@ pub fn npy(bytes: &[u8]) {
     assert_eq!(header.data_bytes(), (bytes.len() - header.data_offset) as u128);
     let all = rows(&mut reader);
     let bad = all.as_ref().err().copied();
-    assert!(all.as_ref().is_ok_and(|rows| rows.len() as u64 == header.rows) || bad.is_some_and(|row| row < header.rows));
+    assert!(
+        all.as_ref().is_ok_and(|rows| rows.len() as u64 == header.rows)
+            || bad.is_some_and(|row| row < header.rows)
+    );
     for start in [0, header.rows / 2, header.rows.saturating_sub(1), header.rows, u64::MAX] {
         reader.seek(start).expect("memory can be read from anywhere");
         let found = rows(&mut reader);

@@ -73,7 +73,12 @@ fn open(dir: &Arc<dyn Dir>) -> nearfield_collection::Result<Arc<Collection>> {
 
 /// What a view answers, in words, for vectors may hold NaN. `None` where an id occurs twice, which only a crafted log does.
 fn answers(view: &View) -> Option<Vec<String>> {
-    let ids: Vec<PointId> = view.scroll(None, LIMIT_MAX, With::NOTHING).expect("ids need no file").into_iter().map(|r| r.id).collect();
+    let ids: Vec<PointId> = view
+        .scroll(None, LIMIT_MAX, With::NOTHING)
+        .expect("ids need no file")
+        .into_iter()
+        .map(|r| r.id)
+        .collect();
     if !ids.windows(2).all(|pair| pair[0] < pair[1]) {
         return None;
     }

@@ -45,7 +45,9 @@ pub fn payload_row(bytes: &[u8]) {
 fn same_object(view: ObjectRef<'_>, object: &Object) -> bool {
     let pairs = view.iter().zip(object.iter());
     view.len() == object.len()
-        && pairs.into_iter().all(|(found, (key, value))| found.is_ok_and(|found| found.0 == key && same(found.1, value)))
+        && pairs
+            .into_iter()
+            .all(|(found, (key, value))| found.is_ok_and(|found| found.0 == key && same(found.1, value)))
 }
 
 fn same(view: ValueRef<'_>, value: &Value) -> bool {
@@ -69,7 +71,9 @@ fn walk(object: ObjectRef<'_>) {
     for _ in 0..STEPS_MAX {
         match open.pop() {
             None => return,
-            Some(ValueRef::Object(object)) => open.extend(object.iter().take(64).flatten().map(|(_, value)| value)),
+            Some(ValueRef::Object(object)) => {
+                open.extend(object.iter().take(64).flatten().map(|(_, value)| value))
+            }
             Some(ValueRef::Array(items)) => open.extend(items.iter().take(64).flatten()),
             Some(_) => {}
         }

@@ -6,7 +6,9 @@ use nearfield_ann::{Budget, Scratch};
 use nearfield_codec::{Container, FileTag, Region, Summary};
 use nearfield_payload::decode;
 use nearfield_platform::{Dir, MemoryDir};
-use nearfield_segment::{Ask, Delta, IDS_FILE, PAYLOAD_FILE, Schema, Sealed, SealedFiles, Segment, format, vectors_file};
+use nearfield_segment::{
+    Ask, Delta, IDS_FILE, PAYLOAD_FILE, Schema, Sealed, SealedFiles, Segment, format, vectors_file,
+};
 use nearfield_types::{Seq, Slot};
 use nearfield_vectors::{Element, Shape, write_rows};
 
@@ -22,7 +24,8 @@ const DELTA: &str = "delta";
 /// What must hold: a point map that is accepted knows the id of every slot, finds each id again, and lists all of them in order.
 pub fn segment_ids(bytes: &[u8]) {
     let (_, file) = input::file(bytes, checksums::container);
-    let rows = header_of(&file, format::IDS_MAGIC, 0).filter(|rows| *rows <= ROWS_MAX).unwrap_or(fixtures::ROWS);
+    let rows =
+        header_of(&file, format::IDS_MAGIC, 0).filter(|rows| *rows <= ROWS_MAX).unwrap_or(fixtures::ROWS);
     let mut files = Files::sound();
     if rows != fixtures::ROWS {
         files = Files::blank(rows);
@@ -99,7 +102,10 @@ impl Files {
         dir.make_dir("s").expect("memory has room");
         put(&format!("s/{IDS_FILE}"), &self.ids);
         put(&format!("s/{PAYLOAD_FILE}"), &self.payload);
-        self.vectors.iter().enumerate().for_each(|(at, bytes)| put(&format!("s/{}", vectors_file(at)), bytes));
+        self.vectors
+            .iter()
+            .enumerate()
+            .for_each(|(at, bytes)| put(&format!("s/{}", vectors_file(at)), bytes));
         let [first, second] = &self.vectors;
         let vectors = vec![summary(first), summary(second)];
         let files = SealedFiles { ids: summary(&self.ids), payload: summary(&self.payload), vectors };
@@ -117,7 +123,9 @@ impl Files {
 }
 
 fn shapes() -> [Shape; 2] {
-    fixtures::SHAPES.map(|(dim, metric)| Shape::new(dim as u32, metric, Element::F32).expect("small dimensions are allowed"))
+    fixtures::SHAPES.map(|(dim, metric)| {
+        Shape::new(dim as u32, metric, Element::F32).expect("small dimensions are allowed")
+    })
 }
 
 /// What a manifest would say of this file, as far as opening compares it.
@@ -163,6 +171,9 @@ fn ask(segment: &Segment, verified: bool) {
         let Ok((found, _)) = searched else { continue };
         assert!(found.iter().all(|one| one.distance.is_finite() && one.slot < Slot(rows)));
         assert!(found.windows(2).all(|pair| pair[0].distance <= pair[1].distance), "{found:?}");
-        assert!(found.iter().all(|one| page.iter().any(|(_, slot)| *slot == one.slot)), "a dead row was found");
+        assert!(
+            found.iter().all(|one| page.iter().any(|(_, slot)| *slot == one.slot)),
+            "a dead row was found"
+        );
     }
 }

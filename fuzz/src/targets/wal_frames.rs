@@ -22,7 +22,7 @@ pub fn wal_frames(bytes: &[u8]) {
     let found = scan(&file).expect("its header is whole");
     let whole = walk(&file, &header);
     assert_eq!((found.frames, found.header), (whole, header));
-    assert!(found.bytes <= file.len() as u64 && found.synced < found.next_seq);
+    assert!(found.bytes <= file.len() as u64);
 
     let good = &file[..found.bytes as usize];
     let again = scan(good).expect("the header is part of it");

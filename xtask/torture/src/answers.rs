@@ -15,7 +15,12 @@ const COSINE_TOLERANCE: f64 = 1e-5;
 /// # Errors
 ///
 /// The first answer that is not what `contents` demand.
-pub fn check(collection: &Collection, contents: &Contents, ids: &[PointId], random: &SeededEntropy) -> Result<(), String> {
+pub fn check(
+    collection: &Collection,
+    contents: &Contents,
+    ids: &[PointId],
+    random: &SeededEntropy,
+) -> Result<(), String> {
     let count = collection.count().map_err(|e| format!("count: {e}"))?;
     if count != contents.points.len() as u64 {
         return Err(format!("count is {count}, expected {}", contents.points.len()));
@@ -42,15 +47,22 @@ pub fn check(collection: &Collection, contents: &Contents, ids: &[PointId], rand
     for (name, config) in contents.config.vectors() {
         let asked = vector(config.dim as usize, random);
         let limit = 1 + random.below(contents.points.len() as u64 + 3) as usize;
-        let hits = collection.search(&Query::new(&asked, limit).using(name)).map_err(|e| format!("search: {e}"))?;
+        let hits =
+            collection.search(&Query::new(&asked, limit).using(name)).map_err(|e| format!("search: {e}"))?;
         let scored = brute_force(contents, name, config.metric, &asked);
-        judge(&hits, &scored, limit, config.metric).map_err(|why| format!("search {name:?} of {asked:?}: {why}"))?;
+        judge(&hits, &scored, limit, config.metric)
+            .map_err(|why| format!("search {name:?} of {asked:?}: {why}"))?;
     }
     Ok(())
 }
 
 /// All points that have the vector, nearest first, ties by id.
-fn brute_force<'a>(contents: &'a Contents, name: &str, metric: Metric, asked: &[f32]) -> Vec<(f64, &'a PointId)> {
+fn brute_force<'a>(
+    contents: &'a Contents,
+    name: &str,
+    metric: Metric,
+    asked: &[f32],
+) -> Vec<(f64, &'a PointId)> {
     let points = contents.points.iter().filter_map(|(id, entry)| {
         let (_, stored) = entry.vectors.iter().find(|(other, _)| other == name)?;
         Some((distance(metric, asked, stored), id))

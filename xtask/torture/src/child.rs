@@ -94,8 +94,10 @@ pub fn run(job: &Job) -> Result<(), String> {
     }
     let world = Arc::new(World::new(job.world, SIZE));
     let options = RealOptions { create: true, allow_unsupported_fs: true, ..RealOptions::default() };
-    let real = RealDir::open_with(&job.dir, options).map_err(|e| format!("the directory cannot be opened: {e}"))?;
-    let watched = Watched::new(Arc::new(real), &job.note, job.target).map_err(|e| format!("no note can be left: {e}"))?;
+    let real =
+        RealDir::open_with(&job.dir, options).map_err(|e| format!("the directory cannot be opened: {e}"))?;
+    let watched = Watched::new(Arc::new(real), &job.note, job.target)
+        .map_err(|e| format!("no note can be left: {e}"))?;
     let random = SeededEntropy::new(derive(job.session, 2));
     let mut db = open(&watched, &random)?;
     say(&Line::Opened)?;
@@ -118,7 +120,9 @@ pub fn run(job: &Job) -> Result<(), String> {
         std::thread::scope(|scope| {
             let work = |(at, stream): (usize, &Stream)| {
                 let (db, stream) = (db.clone(), stream.clone());
-                scope.spawn(move || (stream.preparations()..OPS_MAX).try_for_each(|n| step(&db, &stream, at, n)))
+                scope.spawn(move || {
+                    (stream.preparations()..OPS_MAX).try_for_each(|n| step(&db, &stream, at, n))
+                })
             };
             let threads: Vec<_> = streams.iter().enumerate().map(work).collect();
             threads.into_iter().try_for_each(|thread| {
@@ -156,7 +160,9 @@ fn step(db: &Database, stream: &Stream, at: usize, n: u64) -> Result<(), String>
 /// One line in one write, so that a kill leaves whole lines.
 fn say(line: &Line) -> Result<(), String> {
     let mut out = std::io::stdout().lock();
-    out.write_all(format!("{line}\n").as_bytes()).and_then(|()| out.flush()).map_err(|e| format!("nobody listens: {e}"))
+    out.write_all(format!("{line}\n").as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| format!("nobody listens: {e}"))
 }
 
 #[cfg(test)]
@@ -165,7 +171,9 @@ mod tests {
 
     #[test]
     fn lines_are_written_and_read() {
-        for line in [Line::Opened, Line::Begin(3, 17), Line::Ack(0, 9, Outcome::Failed("no room at all".to_owned()))] {
+        for line in
+            [Line::Opened, Line::Begin(3, 17), Line::Ack(0, 9, Outcome::Failed("no room at all".to_owned()))]
+        {
             assert_eq!(line.to_string().parse(), Ok(line));
         }
         for bad in ["", "begin 1", "ack 1 2", "ack 1 2 what"] {

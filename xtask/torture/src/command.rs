@@ -106,14 +106,17 @@ fn done(words: Words) -> Result<bool, String> {
         return child::run(&child::Job { dir, note, world, session, target, lie }).map(|()| true);
     }
     // The time of day: runs should differ, and the seed is printed.
-    let seed = words.seed.unwrap_or_else(|| nearfield_platform::Entropy::u64(&nearfield_platform::SystemEntropy) >> 32);
+    let seed = words
+        .seed
+        .unwrap_or_else(|| nearfield_platform::Entropy::u64(&nearfield_platform::SystemEntropy) >> 32);
     println!("seed {seed}\n");
     let mut reports = Vec::new();
     let mut add = |name: &str, report: Report| {
         println!("{report}");
         reports.push((name.to_owned(), report));
     };
-    let threads = words.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
+    let threads =
+        words.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
     let all = words.kills.is_none() && words.images.is_none() && !words.faults && words.sabotage.is_none();
     let lies = words.sabotage.map(|lies| lies.0).unwrap_or_default();
     // With something to be done broken, it is done broken, and what is found is shown.
@@ -133,10 +136,12 @@ fn done(words: Words) -> Result<bool, String> {
         add("sabotage", sabotage::run(&lies, seed, SABOTAGE_IMAGES, SABOTAGE_KILLS)?);
     }
     if let Some(path) = &words.json {
-        let mut object: Map<String, Value> = reports.iter().map(|(name, report)| (name.clone(), report.json())).collect();
+        let mut object: Map<String, Value> =
+            reports.iter().map(|(name, report)| (name.clone(), report.json())).collect();
         object.insert("seed".to_owned(), seed.into());
         let text = serde_json::to_string_pretty(&Value::from(object)).map_err(|e| e.to_string())?;
-        std::fs::write(path, text + "\n").map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
+        std::fs::write(path, text + "\n")
+            .map_err(|e| format!("{} cannot be written: {e}", path.display()))?;
     }
     Ok(reports.iter().all(|(_, report)| report.passed()))
 }

@@ -102,14 +102,16 @@ pub fn run(plan: &Plan) -> Report {
             let mut trial = Trial::new(&ops);
             trial.arm(at, blow);
             trial.run();
-            trial.finish(blow);
+            let call = trial.blamed();
+            trial.finish();
             figures.runs += 1;
-            figures.fired += u64::from(trial.rig.plan.fired() > 0 || blow == Blow::LostPages);
+            figures.fired += u64::from(trial.befallen() > 0);
             figures.refused += trial.refused;
             figures.stopped += u64::from(trial.ever_stopped);
             figures.images += trial.images;
-            let call = trial.fired.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-            figures.tally.add(&trial.violations, format!("{blow:?} at call {at}: {call:?}, seed {}", plan.seed));
+            figures
+                .tally
+                .add(&trial.violations, format!("{blow:?} at call {at}: {call:?}, seed {}", plan.seed));
         }
         figures
     };
@@ -153,11 +155,15 @@ struct Standing {
 struct Trial<'a> {
     ops: &'a [Op],
     rig: Rig,
+    /// The sync that fails at [`Blow::LostPages`].
+    lost: Option<u64>,
     /// The call that something befell last.
     fired: Arc<std::sync::Mutex<Option<Blamed>>>,
     standings: Vec<Standing>,
     /// Names under which nothing may be acknowledged until the next opening; the catalog's is empty.
     stopped: Vec<String>,
+    /// Names under which writes may be refused until then.
+    wary: Vec<String>,
     ever_stopped: bool,
     refused: u64,
     images: u64,
@@ -180,10 +186,23 @@ impl Blamed {
         Phase::of(&self.path) == Phase::Append && does && !self.making
     }
 
-    /// True if a manifest (of the catalog, if asked) was being replaced.
-    fn is_manifest(&self, phase: Phase) -> bool {
-        let does = matches!(self.call, Call::Create | Call::Write | Call::Sync | Call::Seal | Call::Overwrite | Call::SyncDir);
-        Phase::of(&self.path) == phase && does
+    /// True if a collection's manifest was being replaced.
+    fn is_manifest(&self) -> bool {
+        let does = matches!(
+            self.call,
+            Call::Create | Call::Write | Call::Sync | Call::Seal | Call::Overwrite | Call::SyncDir
+        );
+        Phase::of(&self.path) == Phase::Manifest && does
+    }
+
+    /// True if the catalog was replaced and may not stay so. Whatever fails before is known to have changed nothing.
+    fn is_catalog(&self) -> bool {
+        Phase::of(&self.path) == Phase::Catalog && self.call == Call::SyncDir
+    }
+
+    /// True if a careful collection may take no more writes after it, though it need not.
+    fn may_stop(&self) -> bool {
+        matches!(Phase::of(&self.path), Phase::Append | Phase::Manifest)
     }
 }
 
@@ -202,9 +221,11 @@ impl<'a> Trial<'a> {
         Trial {
             ops,
             rig,
+            lost: None,
             fired,
             standings: vec![empty],
             stopped: Vec::new(),
+            wary: Vec::new(),
             ever_stopped: false,
             refused: 0,
             images: 0,
@@ -212,12 +233,15 @@ impl<'a> Trial<'a> {
         }
     }
 
-    fn arm(&self, at: u64, blow: Blow) {
+    fn arm(&mut self, at: u64, blow: Blow) {
         match blow {
             Blow::Once(fault) => self.rig.plan.arm(at, Action::Fail { fault, lasting: false }),
             Blow::Lasting(fault) => self.rig.plan.arm(at, Action::Fail { fault, lasting: true }),
             Blow::Full => self.rig.plan.arm(at, Action::Full),
-            Blow::LostPages => self.rig.disk.fail_sync_after(at),
+            Blow::LostPages => {
+                self.rig.disk.fail_sync_after(at);
+                self.lost = Some(at);
+            }
         }
     }
 
@@ -247,9 +271,10 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// How much befell the disk so far. A sync with lost pages leaves no trace in the plan, so there it always may have.
+    /// How much befell the disk so far.
     fn befallen(&self) -> u64 {
-        self.rig.plan.fired()
+        let lost = self.lost.is_some_and(|at| self.rig.plan.calls_of(Call::Sync) > at);
+        self.rig.plan.fired() + u64::from(lost)
     }
 
     fn open(&mut self) -> Option<Database> {
@@ -258,6 +283,7 @@ impl<'a> Trial<'a> {
             match Database::open_in(Arc::clone(&self.rig.dir), PLACE, SETTINGS.repeatable(7)) {
                 Ok(db) => {
                     self.stopped.clear();
+                    self.wary.clear();
                     if self.look_after_opening(&db) {
                         return Some(db);
                     }
@@ -296,7 +322,8 @@ impl<'a> Trial<'a> {
             && self.befallen() == fired
             && self.stopped.is_empty()
         {
-            self.violations.push(Violation::new(Kind::Wrong, format!("closing failed without a cause: {error}")));
+            self.violations
+                .push(Violation::new(Kind::Wrong, format!("closing failed without a cause: {error}")));
         }
     }
 
@@ -316,7 +343,8 @@ impl<'a> Trial<'a> {
             std::mem::take(&mut self.standings).into_iter().partition(|standing| side(standing) == found);
         self.standings = fit;
         if self.standings.is_empty() {
-            let mut differences = unfit.first().map(|standing| side(standing).compare(found)).unwrap_or_default();
+            let mut differences =
+                unfit.first().map(|standing| side(standing).compare(found)).unwrap_or_default();
             differences.truncate(2);
             for difference in &mut differences {
                 difference.text = format!("{when}: {} (of {} possible states)", difference.text, unfit.len());
@@ -345,7 +373,7 @@ impl<'a> Trial<'a> {
         if stopped {
             return;
         }
-        if !befell {
+        if !befell && !self.wary.contains(&place) {
             let text = format!("'{op}' failed though nothing had befallen it: {why}");
             self.violations.push(Violation::new(Kind::Wrong, text));
         }
@@ -360,7 +388,9 @@ impl<'a> Trial<'a> {
         let mut answers = Vec::new();
         self.standings.retain_mut(|standing| {
             answers.push(standing.seen.run(op));
-            standing.kept.run(op);
+            if outcome.is_success() {
+                standing.kept.run(op);
+            }
             answers.last() == Some(outcome)
         });
         if self.standings.is_empty() {
@@ -400,14 +430,23 @@ impl<'a> Trial<'a> {
     fn note_stop(&mut self, place: String, op: &Op) {
         let Some(blamed) = self.blamed() else { return };
         let data = matches!(op, Op::Write(..) | Op::Flush(_) | Op::Sync(_));
-        let stops = if data { blamed.is_log() || blamed.is_manifest(Phase::Manifest) } else { blamed.is_manifest(Phase::Catalog) };
+        let stops = if data { blamed.is_log() || blamed.is_manifest() } else { blamed.is_catalog() };
         if stops {
-            self.stopped.push(place);
+            self.stopped.push(place.clone());
             self.ever_stopped = true;
+        }
+        if data && blamed.may_stop() {
+            self.wary.push(place);
         }
     }
 
     fn blamed(&self) -> Option<Blamed> {
+        if let Some(at) = self.lost.filter(|_| self.befallen() > 0) {
+            // The disk has every sync on record.
+            let calls = (0..self.rig.disk.ops()).filter_map(|op| self.rig.disk.op(op));
+            let (call, path) = calls.filter(|(call, _)| *call == Call::Sync).nth(at as usize)?;
+            return Some(Blamed { call, path, making: false });
+        }
         self.fired.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
@@ -432,7 +471,7 @@ impl<'a> Trial<'a> {
     }
 
     /// The disk works again: the database is opened, read and written; and the same on a disk whose power was cut.
-    fn finish(&mut self, blow: Blow) {
+    fn finish(&mut self) {
         let calls = self.rig.disk.ops();
         self.rig.plan.disarm();
         self.rig.disk.fail_sync_after(u64::MAX);
@@ -444,9 +483,12 @@ impl<'a> Trial<'a> {
             match found.and_then(|db| Model::read(&db, 10)) {
                 Ok(found) if self.standings.iter().any(|standing| standing.kept == found) => {}
                 Ok(found) => {
-                    let mut wrong = self.standings.first().map(|one| one.kept.compare(&found)).unwrap_or_default();
+                    let mut wrong =
+                        self.standings.first().map(|one| one.kept.compare(&found)).unwrap_or_default();
                     wrong.truncate(2);
-                    wrong.iter_mut().for_each(|one| one.text = format!("after a cut losing {model:?}: {}", one.text));
+                    wrong
+                        .iter_mut()
+                        .for_each(|one| one.text = format!("after a cut losing {model:?}: {}", one.text));
                     self.violations.extend(wrong);
                 }
                 Err(why) => {
@@ -456,11 +498,14 @@ impl<'a> Trial<'a> {
             }
         }
         let Some(db) = self.open() else { return };
-        let ids = |name: &str| db.collection(name).and_then(|collection| collection.upsert(vec![Point::new(1, Vec::new())]));
+        let ids = |name: &str| {
+            db.collection(name).and_then(|collection| collection.upsert(vec![Point::new(1, Vec::new())]))
+        };
         // A point that does not fit is refused and harms nothing.
         for name in BASE.iter().filter(|name| db.collections().iter().any(|known| known == *name)) {
             if ids(name).is_ok() {
-                self.violations.push(Violation::new(Kind::Wrong, format!("{name} took a point without numbers")));
+                self.violations
+                    .push(Violation::new(Kind::Wrong, format!("{name} took a point without numbers")));
             }
         }
         for name in db.collections() {
@@ -468,7 +513,6 @@ impl<'a> Trial<'a> {
             let outcome = execute(&db, &op);
             self.settle(&op, &outcome, false);
         }
-        let _ = blow;
         self.close(db);
     }
 }
@@ -485,8 +529,8 @@ mod tests {
         assert!(!blamed(Call::Write, "log/1.log", true).is_log());
         assert!(!blamed(Call::Create, "log/1.log", false).is_log());
         assert!(!blamed(Call::Write, "staging/1/ids", false).is_log());
-        assert!(blamed(Call::Overwrite, "MANIFEST-00000000000000000002", false).is_manifest(Phase::Manifest));
-        assert!(!blamed(Call::Remove, "MANIFEST-00000000000000000002", false).is_manifest(Phase::Manifest));
+        assert!(blamed(Call::Overwrite, "MANIFEST-00000000000000000002", false).is_manifest());
+        assert!(!blamed(Call::Remove, "MANIFEST-00000000000000000002", false).is_manifest());
     }
 
     #[test]

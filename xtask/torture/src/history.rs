@@ -171,7 +171,8 @@ impl History {
             return Ok(names);
         }
         let names = found.collections.keys().collect::<Vec<_>>();
-        let text = format!("collections {names:?} and aliases {:?}: expected {:?}", found.aliases, allowed[0]);
+        let text =
+            format!("collections {names:?} and aliases {:?}: expected {:?}", found.aliases, allowed[0]);
         let kind = if old.iter().any(|names| fits(&names)) { Kind::Lost } else { Kind::Half };
         Err(Violation::new(kind, text))
     }
@@ -204,7 +205,8 @@ impl Instance {
 
     /// How many steps may be found after so many calls.
     fn allowed(&self, calls: usize) -> Range<usize> {
-        let floor = self.floors.iter().filter(|(at, _)| *at <= calls).map(|(_, steps)| *steps).max().unwrap_or(0);
+        let floor =
+            self.floors.iter().filter(|(at, _)| *at <= calls).map(|(_, steps)| *steps).max().unwrap_or(0);
         let begun = self.steps.iter().filter(|step| step.begun < calls || step.begun == 0).count();
         floor..begun.max(floor) + 1
     }

@@ -9,7 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use nearfield::{Database, Durability, Point, Seq};
-use nearfield_platform::{Dir, Entropy, FaultPlan, Faults, FaultyDir, LossModel, MemoryDir, Replay, SeededEntropy};
+use nearfield_platform::{
+    Dir, Entropy, FaultPlan, Faults, FaultyDir, LossModel, MemoryDir, Replay, SeededEntropy,
+};
 
 use crate::answers;
 use crate::history::{History, PLACE};
@@ -159,7 +161,10 @@ fn one_run(plan: &Plan, seed: u64, figures: &mut Figures) {
         };
         if !violations.is_empty() {
             let last = ops.checked_sub(1).and_then(|op| replay.op(op));
-            figures.tally.add(&violations, place(format!("image {number}, cut after call {ops}, {last:?}, losing {model:?}")));
+            figures.tally.add(
+                &violations,
+                place(format!("image {number}, cut after call {ops}, {last:?}, losing {model:?}")),
+            );
             if plan.lie.is_some() {
                 return;
             }
@@ -184,7 +189,9 @@ fn work(rig: &Rig, world: &Arc<World>, seed: u64) -> Result<History, Violation> 
     let open = || {
         let settings = small(&random);
         let opened = Database::open_in(Arc::clone(&rig.dir), PLACE, settings.repeatable(random.u64()));
-        opened.map(|db| (db, settings)).map_err(|e| Violation::new(Kind::FailedOpen, format!("{e} ({settings})")))
+        opened
+            .map(|db| (db, settings))
+            .map_err(|e| Violation::new(Kind::FailedOpen, format!("{e} ({settings})")))
     };
     let mut history = History::default();
     let (mut db, mut settings) = open()?;
@@ -233,7 +240,12 @@ struct Judge<'a> {
 
 impl Judge<'_> {
     /// Opens an image of the disk after `ops` calls and judges it; answers what it holds.
-    fn image(&self, ops: usize, image: Arc<MemoryDir>, figures: &mut Figures) -> Result<Model, Vec<Violation>> {
+    fn image(
+        &self,
+        ops: usize,
+        image: Arc<MemoryDir>,
+        figures: &mut Figures,
+    ) -> Result<Model, Vec<Violation>> {
         let (db, found, random) = self.open(ops, image, figures)?;
         self.questions(&db, &found, &random).map_err(|violation| vec![violation])?;
         if random.below(4) == 0 {
@@ -252,7 +264,8 @@ impl Judge<'_> {
         let random = SeededEntropy::new(self.seed);
         let mut settings = small(&random);
         settings.background = false;
-        let failed = |e: nearfield::Error| vec![Violation::new(Kind::FailedOpen, format!("{e} ({settings})"))];
+        let failed =
+            |e: nearfield::Error| vec![Violation::new(Kind::FailedOpen, format!("{e} ({settings})"))];
         let opening = Instant::now();
         let db = Database::open_in(dir, PLACE, settings.repeatable(random.u64())).map_err(failed)?;
         for name in db.collections() {
@@ -269,7 +282,8 @@ impl Judge<'_> {
         let ids: Vec<_> = self.world.ids().collect();
         for (name, contents) in &found.collections {
             let wrong = |why| Violation::new(Kind::Wrong, format!("{name}: {why}"));
-            let collection = db.collection(name).map_err(|e| Violation::new(Kind::FailedOpen, e.to_string()))?;
+            let collection =
+                db.collection(name).map_err(|e| Violation::new(Kind::FailedOpen, e.to_string()))?;
             answers::check(&collection, contents, &ids, random).map_err(wrong)?;
         }
         Ok(())
@@ -281,7 +295,8 @@ impl Judge<'_> {
             let Some(seen) = self.history.last_seq(name, found, ops) else { continue };
             let next = write_one(db, self.world, name)?;
             if next <= seen {
-                let text = format!("{name}: {next} was given out again, {seen} may have been seen before the cut");
+                let text =
+                    format!("{name}: {next} was given out again, {seen} may have been seen before the cut");
                 return Err(Violation::new(Kind::ReusedSeq, text));
             }
         }
@@ -291,7 +306,10 @@ impl Judge<'_> {
 
 /// The one point that is written into a database after a cut.
 fn addition(world: &World, name: &str) -> Op {
-    let named = world.config(name).vectors().map(|(vector, config)| (vector.to_owned(), vec![1.0; config.dim as usize]));
+    let named = world
+        .config(name)
+        .vectors()
+        .map(|(vector, config)| (vector.to_owned(), vec![1.0; config.dim as usize]));
     let vectors = nearfield::Vectors::Named(named.collect());
     let point = Point { id: "after the cut".into(), vectors, payload: nearfield::Object::new() };
     Op::Write(name.to_owned(), crate::workload::Change::Upsert(vec![point]))
@@ -307,7 +325,13 @@ fn write_one(db: &Database, world: &World, name: &str) -> Result<Seq, Violation>
 
 /// Opens an image on a disk whose power is cut too, while it is repaired or after one more write. What the first opening found
 /// must be found again.
-fn again(judge: &Judge<'_>, ops: usize, image: Arc<MemoryDir>, lie: Option<Lie>, figures: &mut Figures) -> Vec<Violation> {
+fn again(
+    judge: &Judge<'_>,
+    ops: usize,
+    image: Arc<MemoryDir>,
+    lie: Option<Lie>,
+    figures: &mut Figures,
+) -> Vec<Violation> {
     let rig = Rig::over(FaultyDir::over(image), lie);
     let (db, found, random) = match judge.open(ops, Arc::clone(&rig.dir), figures) {
         Ok(opened) => opened,
@@ -319,7 +343,9 @@ fn again(judge: &Judge<'_>, ops: usize, image: Arc<MemoryDir>, lie: Option<Lie>,
         history.begin(&op, rig.disk.ops());
         if let Err(violation) = write_one(&db, judge.world, &name).and_then(|_| {
             let synced = db.collection(&name).and_then(|collection| collection.sync());
-            synced.map_err(|e| Violation::new(Kind::Wrong, format!("{name}: syncing after the cut failed: {e}")))
+            synced.map_err(|e| {
+                Violation::new(Kind::Wrong, format!("{name}: syncing after the cut failed: {e}"))
+            })
         }) {
             return vec![violation];
         }
@@ -338,7 +364,8 @@ fn again(judge: &Judge<'_>, ops: usize, image: Arc<MemoryDir>, lie: Option<Lie>,
             let last = cut.checked_sub(1).and_then(|op| replay.op(op));
             for violation in &mut violations {
                 let text = &violation.text;
-                violation.text = format!("{text} (second cut {number}, after call {cut}, {last:?}, losing {model:?})");
+                violation.text =
+                    format!("{text} (second cut {number}, after call {cut}, {last:?}, losing {model:?})");
             }
             return violations;
         }

@@ -135,7 +135,8 @@ impl Round {
             None => builder.tempdir(),
         };
         let place = place.map_err(|e| format!("no temporary folder: {e}"))?;
-        std::fs::create_dir_all(place.path().join("db")).map_err(|e| format!("no folder for the database: {e}"))?;
+        std::fs::create_dir_all(place.path().join("db"))
+            .map_err(|e| format!("no folder for the database: {e}"))?;
         Ok(Round { seed, world: Arc::new(World::new(seed, SIZE)), place, model: Model::default() })
     }
 
@@ -201,7 +202,8 @@ impl Round {
     fn judge(&mut self, session: &Session, plan: &Plan, figures: &mut Figures) -> Vec<Violation> {
         let mut violations = Vec::new();
         if let Some(how) = &session.ended {
-            violations.push(Violation::new(Kind::Wrong, format!("the child was not killed but ended: {how}")));
+            violations
+                .push(Violation::new(Kind::Wrong, format!("the child was not killed but ended: {how}")));
         }
         if session.hung {
             let text = format!("opening took more than {} s", PATIENCE.as_secs());
@@ -215,7 +217,12 @@ impl Round {
     }
 
     /// Does what was acknowledged to the model; returns what was begun and not acknowledged.
-    fn replay(&mut self, session: &Session, figures: &mut Figures, violations: &mut Vec<Violation>) -> Vec<Op> {
+    fn replay(
+        &mut self,
+        session: &Session,
+        figures: &mut Figures,
+        violations: &mut Vec<Violation>,
+    ) -> Vec<Op> {
         let streams = streams(&self.world, session.seed);
         let mut pending = BTreeMap::new();
         for line in &session.lines {
@@ -230,7 +237,9 @@ impl Round {
                     let Some(op) = pending.remove(stream) else { continue };
                     let expected = self.model.run(&op);
                     if expected != *outcome {
-                        let text = format!("operation {n} of stream {stream}, '{op}': {outcome}, expected {expected}");
+                        let text = format!(
+                            "operation {n} of stream {stream}, '{op}': {outcome}, expected {expected}"
+                        );
                         violations.push(Violation::new(Kind::Wrong, text));
                     }
                 }
@@ -248,7 +257,8 @@ impl Round {
         violations: &mut Vec<Violation>,
     ) -> Result<(), Violation> {
         let random = SeededEntropy::new(derive(session.seed, 4));
-        let broken = |e: std::io::Error| Violation::new(Kind::Wrong, format!("the directory cannot be copied: {e}"));
+        let broken =
+            |e: std::io::Error| Violation::new(Kind::Wrong, format!("the directory cannot be copied: {e}"));
         let copy = self.place.path().join("copy");
         copy_tree(&self.db(), &copy).map_err(broken)?;
         let settings = Settings::draw(&random);
@@ -260,7 +270,8 @@ impl Round {
             db.collection(&name).map_err(failed)?;
         }
         figures.slowest_open = figures.slowest_open.max(opening.elapsed());
-        let found = Model::read(&db, 1 + random.below(400) as usize).map_err(|why| Violation::new(Kind::Wrong, why))?;
+        let found = Model::read(&db, 1 + random.below(400) as usize)
+            .map_err(|why| Violation::new(Kind::Wrong, why))?;
         for op in pending {
             match self.model.settle(op, &found) {
                 Ok(there) => figures.settled[usize::from(there)] += 1,
@@ -268,7 +279,8 @@ impl Round {
             }
         }
         violations.extend(self.model.compare(&found));
-        figures.points = figures.points.max(found.collections.values().map(|contents| contents.points.len()).sum());
+        figures.points =
+            figures.points.max(found.collections.values().map(|contents| contents.points.len()).sum());
         if violations.is_empty() {
             let ids: Vec<_> = self.world.ids().collect();
             for (name, contents) in &self.model.collections {

@@ -36,6 +36,7 @@
 )]
 
 pub mod answers;
+pub mod bitflip;
 pub mod child;
 pub mod command;
 pub mod faults;

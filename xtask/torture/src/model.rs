@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use nearfield::{Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Vectors, With};
+use nearfield::{
+    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Vectors, With,
+};
 
 use crate::report::{Kind, Violation};
 use crate::workload::{Change, Op};
@@ -100,9 +102,12 @@ impl Model {
                 Some(_) => Outcome::Done,
                 None => Outcome::NotFound,
             },
-            Op::Create(name, _) if self.collections.contains_key(name) || self.aliases.contains_key(name) => Outcome::Exists,
+            Op::Create(name, _) if self.collections.contains_key(name) || self.aliases.contains_key(name) => {
+                Outcome::Exists
+            }
             Op::Create(name, config) => {
-                self.collections.insert(name.clone(), Contents { config: config.clone(), points: Points::new() });
+                self.collections
+                    .insert(name.clone(), Contents { config: config.clone(), points: Points::new() });
                 Outcome::Done
             }
             Op::Drop(name) => {
@@ -149,7 +154,8 @@ impl Model {
         if !after.run(op).is_success() {
             return Ok(false);
         }
-        let half = |what: String| Violation::new(Kind::Half, format!("'{op}' was never acknowledged, and {what}"));
+        let half =
+            |what: String| Violation::new(Kind::Half, format!("'{op}' was never acknowledged, and {what}"));
         let there = match op {
             Op::Write(name, change) => {
                 let name = self.aliases.get(name).unwrap_or(name).clone();
@@ -164,7 +170,9 @@ impl Model {
                     (_, None) => true,
                     (None, _) => false,
                     (Some(not_before), Some(not_after)) => {
-                        let what = format!("point {not_before} is not as before it, point {not_after} not as after it");
+                        let what = format!(
+                            "point {not_before} is not as before it, point {not_after} not as after it"
+                        );
                         return Err(half(what));
                     }
                 }
@@ -188,14 +196,18 @@ impl Model {
             match found.collections.get(name) {
                 None => violations.push(Violation::new(Kind::Lost, format!("collection {name} is gone"))),
                 Some(other) if other.config != contents.config => {
-                    let text = format!("collection {name} is {:?}, expected {:?}", other.config, contents.config);
+                    let text =
+                        format!("collection {name} is {:?}, expected {:?}", other.config, contents.config);
                     violations.push(Violation::new(Kind::Wrong, text));
                 }
                 Some(other) => violations.extend(contents.compare(name, &other.points)),
             }
         }
         for name in found.collections.keys().filter(|name| !self.collections.contains_key(*name)) {
-            violations.push(Violation::new(Kind::Resurrected, format!("collection {name} is there and should not be")));
+            violations.push(Violation::new(
+                Kind::Resurrected,
+                format!("collection {name} is there and should not be"),
+            ));
         }
         if self.aliases != found.aliases {
             let text = format!("aliases are {:?}, expected {:?}", found.aliases, self.aliases);
@@ -223,14 +235,18 @@ impl Model {
 impl Contents {
     fn run(&mut self, change: &Change) -> Outcome {
         match change {
-            Change::Insert(points) if points.iter().any(|point| self.points.contains_key(&point.id)) => Outcome::Exists,
+            Change::Insert(points) if points.iter().any(|point| self.points.contains_key(&point.id)) => {
+                Outcome::Exists
+            }
             Change::Upsert(points) | Change::Insert(points) => {
                 for point in points {
                     self.points.insert(point.id.clone(), Arc::new(entry(&self.config, point)));
                 }
                 Outcome::Done
             }
-            Change::Delete(ids) => Outcome::Count(ids.iter().filter(|id| self.points.remove(*id).is_some()).count() as u64),
+            Change::Delete(ids) => {
+                Outcome::Count(ids.iter().filter(|id| self.points.remove(*id).is_some()).count() as u64)
+            }
             Change::Replace(ids, payload) => self.patch(ids, |old| *old = payload.clone()),
             Change::Merge(ids, changes) => self.patch(ids, |old| old.merge(changes)),
         }
@@ -254,9 +270,11 @@ impl Contents {
         let mut violations = Vec::new();
         for (id, entry) in &self.points {
             match found.get(id) {
-                None => violations.push(Violation::new(Kind::Lost, format!("{name}: point {id} ({}) is gone", by(entry)))),
+                None => violations
+                    .push(Violation::new(Kind::Lost, format!("{name}: point {id} ({}) is gone", by(entry)))),
                 Some(other) if other != entry => {
-                    let text = format!("{name}: point {id} is as {} wrote it, expected {}", by(other), by(entry));
+                    let text =
+                        format!("{name}: point {id} is as {} wrote it, expected {}", by(other), by(entry));
                     violations.push(Violation::new(Kind::Resurrected, text));
                 }
                 Some(_) => {}
@@ -300,7 +318,11 @@ pub fn read_points(collection: &Collection, page: usize) -> Result<Points, Strin
         let full = records.len() == page;
         for record in records {
             if after.as_ref().is_some_and(|last| *last >= record.id) {
-                return Err(format!("scrolling came to {} after {}", record.id, after.unwrap_or(record.id.clone())));
+                return Err(format!(
+                    "scrolling came to {} after {}",
+                    record.id,
+                    after.unwrap_or(record.id.clone())
+                ));
             }
             let (Some(vectors), Some(payload)) = (record.vectors, record.payload) else {
                 return Err(format!("point {} came without what was asked for", record.id));
@@ -342,10 +364,16 @@ mod tests {
     fn answers_are_those_of_a_map() {
         let mut model = started();
         assert_eq!(model.run(&delete(&[1, 1, 9])), Outcome::Count(1));
-        assert_eq!(model.run(&Op::Write("c".to_owned(), Change::Insert(vec![point(2, "x")]))), Outcome::Exists);
+        assert_eq!(
+            model.run(&Op::Write("c".to_owned(), Change::Insert(vec![point(2, "x")]))),
+            Outcome::Exists
+        );
         assert_eq!(model.run(&Op::SetAlias("a".to_owned(), "c".to_owned())), Outcome::Done);
         let ids = vec![2.into(), 2.into(), 9.into()];
-        assert_eq!(model.run(&Op::Write("a".to_owned(), Change::Merge(ids, Object::new()))), Outcome::Count(1));
+        assert_eq!(
+            model.run(&Op::Write("a".to_owned(), Change::Merge(ids, Object::new()))),
+            Outcome::Count(1)
+        );
         assert_eq!(model.run(&Op::Drop("c".to_owned())), Outcome::Count(1));
         assert_eq!((model.aliases.len(), model.run(&delete(&[2]))), (0, Outcome::NotFound));
     }
@@ -380,7 +408,13 @@ mod tests {
 
     #[test]
     fn outcomes_are_written_and_read() {
-        for outcome in [Outcome::Done, Outcome::Count(7), Outcome::Exists, Outcome::NotFound, Outcome::Failed("a b".into())] {
+        for outcome in [
+            Outcome::Done,
+            Outcome::Count(7),
+            Outcome::Exists,
+            Outcome::NotFound,
+            Outcome::Failed("a b".into()),
+        ] {
             assert_eq!(Outcome::parse(&outcome.to_string()), Some(outcome));
         }
         assert_eq!(Outcome::parse("what"), None);

@@ -25,8 +25,15 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 7] =
-        [Kind::Lost, Kind::Resurrected, Kind::Half, Kind::FailedOpen, Kind::LateAck, Kind::ReusedSeq, Kind::Wrong];
+    pub const ALL: [Kind; 7] = [
+        Kind::Lost,
+        Kind::Resurrected,
+        Kind::Half,
+        Kind::FailedOpen,
+        Kind::LateAck,
+        Kind::ReusedSeq,
+        Kind::Wrong,
+    ];
 
     /// The word for it.
     pub fn name(self) -> &'static str {

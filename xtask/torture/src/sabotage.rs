@@ -28,7 +28,8 @@ pub enum Lie {
 
 impl Lie {
     /// All five.
-    pub const ALL: [Lie; 5] = [Lie::SkipDataSync, Lie::SkipDirSync, Lie::EarlyAck, Lie::DropDeletes, Lie::BadChecksums];
+    pub const ALL: [Lie; 5] =
+        [Lie::SkipDataSync, Lie::SkipDirSync, Lie::EarlyAck, Lie::DropDeletes, Lie::BadChecksums];
 
     /// The word for it on the command line.
     pub fn name(self) -> &'static str {
@@ -119,12 +120,14 @@ pub fn run(lies: &[Lie], seed: u64, images_max: u64, kills_max: u64) -> Result<R
 }
 
 fn note(report: &mut Report, lie: Lie, of: &str, found: &Report) {
-    let count = found.figures.iter().find(|(name, _)| name == of).map_or(0, |(_, count)| count.as_u64().unwrap_or(0));
+    let count =
+        found.figures.iter().find(|(name, _)| name == of).map_or(0, |(_, count)| count.as_u64().unwrap_or(0));
     if found.tally.total() == 0 {
         report.shortcomings.push(format!("{lie} was not noticed in {count} {of}"));
         return;
     }
-    let kinds: Vec<&str> = Kind::ALL.into_iter().filter(|kind| found.tally.count(*kind) > 0).map(Kind::name).collect();
+    let kinds: Vec<&str> =
+        Kind::ALL.into_iter().filter(|kind| found.tally.count(*kind) > 0).map(Kind::name).collect();
     report.figure(format!("{lie}: {of} until noticed"), count);
     report.figure(format!("{lie}: {of} show"), kinds.join(", "));
 }

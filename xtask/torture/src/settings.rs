@@ -62,6 +62,9 @@ impl fmt::Display for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Settings { durability, background, head_rows_max, head_bytes_max, log_bytes_max } = self;
         let threads = if *background { "background" } else { "inline" };
-        write!(f, "{durability:?}, {threads}, head {head_rows_max} rows or {head_bytes_max} bytes, log {log_bytes_max} bytes")
+        write!(
+            f,
+            "{durability:?}, {threads}, head {head_rows_max} rows or {head_bytes_max} bytes, log {log_bytes_max} bytes"
+        )
     }
 }

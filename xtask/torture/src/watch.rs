@@ -36,8 +36,15 @@ pub enum Phase {
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Phase; 7] =
-        [Phase::Between, Phase::Opening, Phase::Append, Phase::Seal, Phase::Manifest, Phase::Catalog, Phase::Other];
+    pub const ALL: [Phase; 7] = [
+        Phase::Between,
+        Phase::Opening,
+        Phase::Append,
+        Phase::Seal,
+        Phase::Manifest,
+        Phase::Catalog,
+        Phase::Other,
+    ];
 
     /// The word for it.
     pub fn name(self) -> &'static str {
@@ -64,7 +71,9 @@ impl Phase {
             (Some(_), Some("log")) => Phase::Append,
             (Some(_), Some("staging" | "segments" | "deltas")) => Phase::Seal,
             (Some(_), None) => Phase::Manifest,
-            (Some(_), Some(_)) if name.starts_with("MANIFEST-") || name.starts_with("replace-") => Phase::Manifest,
+            (Some(_), Some(_)) if name.starts_with("MANIFEST-") || name.starts_with("replace-") => {
+                Phase::Manifest
+            }
             _ => Phase::Other,
         }
     }
@@ -81,7 +90,8 @@ pub struct Target {
     pub moment: Moment,
 }
 
-const MOMENTS: [(Moment, &str); 3] = [(Moment::Before, "before"), (Moment::Midway, "midway"), (Moment::After, "after")];
+const MOMENTS: [(Moment, &str); 3] =
+    [(Moment::Before, "before"), (Moment::Midway, "midway"), (Moment::After, "after")];
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -253,11 +263,20 @@ mod tests {
         let shard = "collections/67e55044-10b1-426f-9247-bb680e5fe0c8/shards/0";
         let of = |path: &str| Phase::of(&format!("{shard}{path}"));
         assert_eq!((of("/log"), of("/log/00000000000000000001.log")), (Phase::Append, Phase::Append));
-        assert_eq!((of("/staging/1/ids"), of("/segments"), of("/deltas/1-2")), (Phase::Seal, Phase::Seal, Phase::Seal));
+        assert_eq!(
+            (of("/staging/1/ids"), of("/segments"), of("/deltas/1-2")),
+            (Phase::Seal, Phase::Seal, Phase::Seal)
+        );
         assert_eq!((of(""), of("/replace-0.tmp")), (Phase::Manifest, Phase::Manifest));
         assert_eq!(of("/MANIFEST-00000000000000000002"), Phase::Manifest);
-        assert_eq!((Phase::of("catalog"), Phase::of("catalog/replace-0.tmp")), (Phase::Catalog, Phase::Catalog));
-        assert_eq!((Phase::of("LOCK"), Phase::of("collections/x"), Phase::of("")), (Phase::Other, Phase::Other, Phase::Other));
+        assert_eq!(
+            (Phase::of("catalog"), Phase::of("catalog/replace-0.tmp")),
+            (Phase::Catalog, Phase::Catalog)
+        );
+        assert_eq!(
+            (Phase::of("LOCK"), Phase::of("collections/x"), Phase::of("")),
+            (Phase::Other, Phase::Other, Phase::Other)
+        );
     }
 
     #[test]

@@ -9,7 +9,9 @@
 use std::fmt;
 use std::sync::Arc;
 
-use nearfield::{CollectionConfig, Collection, Database, ErrorKind, Metric, Object, Point, PointId, Uuid, Value, Vectors};
+use nearfield::{
+    Collection, CollectionConfig, Database, ErrorKind, Metric, Object, Point, PointId, Uuid, Value, Vectors,
+};
 use nearfield_platform::{Entropy, SeededEntropy};
 
 use crate::model::Outcome;
@@ -60,7 +62,11 @@ impl World {
         let plain = CollectionConfig::new(dim(), metric());
         let named = match random.below(2) {
             0 => CollectionConfig::new(dim(), metric()).vector("image", dim(), metric()),
-            _ => CollectionConfig::named("title", dim(), metric()).vector("", dim(), metric()).vector("body", dim(), metric()),
+            _ => CollectionConfig::named("title", dim(), metric()).vector("", dim(), metric()).vector(
+                "body",
+                dim(),
+                metric(),
+            ),
         };
         World { size, shapes: [plain, named] }
     }
@@ -260,7 +266,14 @@ impl Stream {
         (0..count).map(|_| id(lane, random.below(self.world.size.keys))).collect()
     }
 
-    fn points(&self, config: &CollectionConfig, lane: u64, count: u64, tag: &str, random: &SeededEntropy) -> Vec<Point> {
+    fn points(
+        &self,
+        config: &CollectionConfig,
+        lane: u64,
+        count: u64,
+        tag: &str,
+        random: &SeededEntropy,
+    ) -> Vec<Point> {
         let ids = self.some_ids(lane, count, random);
         let point = |id| Point { id, vectors: vectors(config, random), payload: payload(tag, random) };
         ids.into_iter().map(point).collect()
@@ -274,7 +287,8 @@ pub(crate) fn vector(dim: usize, random: &SeededEntropy) -> Vec<f32> {
 }
 
 fn vectors(config: &CollectionConfig, random: &SeededEntropy) -> Vectors {
-    let all: Vec<(&str, usize)> = config.vectors().map(|(name, vector)| (name, vector.dim as usize)).collect();
+    let all: Vec<(&str, usize)> =
+        config.vectors().map(|(name, vector)| (name, vector.dim as usize)).collect();
     if let [("", dim)] = all[..] {
         return Vectors::One(vector(dim, random));
     }
@@ -292,7 +306,10 @@ fn payload(tag: &str, random: &SeededEntropy) -> Object {
     match random.below(4) {
         0 => payload.set("text", "längst ".repeat(random.below(40) as usize)),
         1 => payload.set("list", vec![Value::Null, true.into(), (random.below(9) as f64 / 4.0).into()]),
-        2 => payload.set("inner", Object::from_entries([("negative".to_owned(), Value::I64(-(random.below(99) as i64)))])),
+        2 => payload.set(
+            "inner",
+            Object::from_entries([("negative".to_owned(), Value::I64(-(random.below(99) as i64)))]),
+        ),
         _ => {}
     }
     payload
@@ -381,7 +398,9 @@ mod tests {
         let stream = &Stream::all(&world, 1, 1)[0];
         let words = (0..2000).map(|n| stream.op(n).to_string().split(' ').next().map(str::to_owned));
         let seen: std::collections::HashSet<_> = words.collect();
-        for word in ["upsert", "insert", "delete", "replace", "merge", "flush", "sync", "create", "alias", "close"] {
+        for word in
+            ["upsert", "insert", "delete", "replace", "merge", "flush", "sync", "create", "alias", "close"]
+        {
             assert!(seen.contains(&Some(word.to_owned())), "{word}");
         }
         let kinds: std::collections::HashSet<_> = world.ids().map(|id| std::mem::discriminant(&id)).collect();

@@ -15,7 +15,7 @@ use super::source::{Place, Source};
 use crate::failure::{Failure, Outcome};
 
 /// Batches that wait for the writer.
-const QUEUED: usize = 4;
+const QUEUED: usize = 16;
 
 /// Writes all of `source` into `collection`; `written` is told of each batch that was acknowledged, with the place after it.
 pub(crate) fn run(
