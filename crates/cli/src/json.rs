@@ -55,11 +55,16 @@ impl From<serde_json::Error> for JsonError {
 /// # Ok::<(), nearfield_cli::json::JsonError>(())
 /// ```
 pub fn parse_object(text: &str) -> Result<Object, JsonError> {
+    parse_sized(text).map(|(object, _)| object)
+}
+
+/// The same with its size in the unit of [`PAYLOAD_BYTES_MAX`]: bytes of keys and strings, and eight for each value.
+pub(crate) fn parse_sized(text: &str) -> Result<(Object, usize), JsonError> {
     let bytes = Cell::new(0);
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let object = Root { bytes: &bytes }.deserialize(&mut deserializer)?;
     deserializer.end()?;
-    Ok(object)
+    Ok((object, bytes.get()))
 }
 
 /// Reads a query vector: a JSON array of 1 to [`DIMENSION_MAX`] numbers that float32 can hold.
@@ -336,7 +341,7 @@ mod tests {
     fn values_and_their_order_survive_the_way_there_and_back() {
         let text = r#"{"z":null,"a":[true,-1,18446744073709551615,0.5,{"k":"ü\"\n"}],"":{},"e":[]}"#;
         let object = parse_object(text).unwrap();
-        assert!(object.check().is_ok());
+        assert_eq!(object.check(), Ok(parse_sized(text).unwrap().1));
         assert_eq!(from_object(&object).to_string(), text);
         assert_eq!(
             object.get("a").unwrap(),

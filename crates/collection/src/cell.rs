@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use nearfield_codec::{Encoder, FileTag, TAG_BYTES, crc32c};
+use nearfield_codec::{DecodeError, Decoder, Encoder, FileTag, TAG_BYTES, TagError, crc32c};
 use nearfield_platform::Dir;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -34,7 +34,8 @@ pub struct Versioned {
 /// # Contract
 ///
 /// `swap_if` makes `bytes` the value, atomically and durably, iff the current version is `expected` (`None`: there is no value
-/// yet); the new version is larger. After an error the outcome is unknown until the next `read`.
+/// yet); the new version is larger. An error of the kind [`ErrorKind::Unavailable`] means that the outcome is unknown; after
+/// every other the value is as it was.
 pub trait Cell: Send + Sync {
     /// The newest value, or `None` if there never was one.
     ///
@@ -47,7 +48,8 @@ pub trait Cell: Send + Sync {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Busy`] if another came first, else what the store returned.
+    /// [`ErrorKind::Unavailable`] if the outcome is unknown or another came first, [`ErrorKind::Full`] or [`ErrorKind::Busy`]
+    /// if nothing was changed.
     fn swap_if(&self, expected: Option<u64>, bytes: &[u8]) -> Result<u64>;
 }
 
@@ -84,8 +86,12 @@ impl ManifestCell {
         for version in versions.into_iter().filter(|version| *version <= newest) {
             if whole >= 2 {
                 let _ = self.dir.remove(&self.path(version));
-            } else if self.load(version).is_ok() {
-                whole += 1;
+                continue;
+            }
+            match self.load(version) {
+                Ok(_) => whole += 1,
+                Err(error) if error.kind() == ErrorKind::Corrupt => {}
+                Err(_) => return,
             }
         }
     }
@@ -105,8 +111,11 @@ impl ManifestCell {
     /// What listing returned.
     pub fn previous(&self, of: u64) -> Result<Option<Versioned>> {
         for version in self.versions()?.into_iter().filter(|version| *version < of) {
-            if let Ok(bytes) = self.load(version) {
-                return Ok(Some(Versioned { version, bytes, damaged: Vec::new() }));
+            match self.load(version) {
+                Ok(bytes) => return Ok(Some(Versioned { version, bytes, damaged: Vec::new() })),
+                // Whatever else keeps it from being read, it may be whole: what it names must stay.
+                Err(error) if error.kind() != ErrorKind::Corrupt => return Err(error),
+                Err(_) => {}
             }
         }
         Ok(None)
@@ -134,22 +143,37 @@ impl Cell for ManifestCell {
     }
 
     fn swap_if(&self, expected: Option<u64>, bytes: &[u8]) -> Result<u64> {
-        let newest = self.versions()?.into_iter().next();
-        let current = self.read()?.map(|value| value.version);
+        let newest = self.versions().map_err(unchanged)?.into_iter().next();
+        let current = self.read().map_err(unchanged)?.map(|value| value.version);
         if current != expected {
             let context =
                 format!("{} changed under its writer: expected {expected:?}, found {current:?}", self.folder);
-            return Err(Error::new(ErrorKind::Busy, context));
+            return Err(Error::new(ErrorKind::Unavailable, context));
         }
         let version = newest.unwrap_or(0) + 1;
-        if version > VERSION_MAX {
-            return Err(Error::new(ErrorKind::Corrupt, format!("{} has used up its versions", self.folder)));
-        }
         let path = self.path(version);
-        let replaced = self.dir.replace(&path, &encode(version, bytes));
-        replaced.map_err(|e| Error::io(format!("writing {path}"), e))?;
+        if let Err(error) = self.dir.replace(&path, &encode(version, bytes)) {
+            let error = Error::io(format!("writing {path}"), error);
+            // What failed before the rename changed nothing.
+            return Err(match self.versions() {
+                Ok(versions) if !versions.contains(&version) => unchanged(error),
+                _ => Error::caused(
+                    ErrorKind::Unavailable,
+                    "the manifest may or may not have been replaced",
+                    error,
+                ),
+            });
+        }
         self.trim(version);
         Ok(version)
+    }
+}
+
+/// An error after which the value is surely as it was.
+fn unchanged(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unavailable => Error::caused(ErrorKind::Busy, "the manifest could not be replaced", error),
+        _ => error,
     }
 }
 
@@ -167,29 +191,61 @@ fn encode(version: u64, value: &[u8]) -> Vec<u8> {
     encoder.into_vec()
 }
 
-/// The value inside the bytes of a `MANIFEST-<version>` file.
+/// Why bytes are no value of a cell.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CellError {
+    /// The checksum does not hold.
+    #[error("checksum is {found:08x}, expected {expected:08x}")]
+    Checksum {
+        /// That of the bytes.
+        found: u32,
+        /// The one stored.
+        expected: u32,
+    },
+    /// Whole, but not for this reader.
+    #[error(transparent)]
+    Tag(#[from] TagError),
+    /// The bytes end early.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The file is not the one its name says.
+    #[error("file holds version {found}")]
+    Version {
+        /// The version in it.
+        found: u64,
+    },
+    /// The value is not as long as it says.
+    #[error("value has {found} bytes, expected {expected}")]
+    Length {
+        /// The bytes there are.
+        found: u64,
+        /// The bytes there should be.
+        expected: u64,
+    },
+}
+
+/// The value inside the bytes of a `MANIFEST-<version>` file. The checksum is looked at first: only a whole file may say that it is
+/// too new.
 ///
 /// # Errors
 ///
-/// What is wrong, in words.
-pub fn decode(bytes: &[u8], version: u64) -> std::result::Result<&[u8], String> {
-    TAG.check(bytes).map_err(|e| e.to_string())?;
-    let (covered, crc) = bytes.split_last_chunk::<4>().ok_or("file is too short")?;
+/// [`CellError`].
+pub fn decode(bytes: &[u8], version: u64) -> std::result::Result<&[u8], CellError> {
+    let short = DecodeError::Short { at: 0, need: HEAD_BYTES + 4, have: bytes.len() };
+    let (covered, crc) = bytes.split_last_chunk::<4>().ok_or(short)?;
     let (found, expected) = (crc32c(covered), u32::from_le_bytes(*crc));
     if found != expected {
-        return Err(format!("checksum is {found:08x}, expected {expected:08x}"));
+        return Err(CellError::Checksum { found, expected });
     }
-    let mut decoder = nearfield_codec::Decoder::new(covered);
-    let parse = |decoder: &mut nearfield_codec::Decoder<'_>| {
-        decoder.bytes(TAG_BYTES)?;
-        Ok::<_, nearfield_codec::DecodeError>((decoder.u64()?, decoder.u64()?))
-    };
-    let (own, len) = parse(&mut decoder).map_err(|e| e.to_string())?;
+    TAG.check(covered)?;
+    let mut decoder = Decoder::new(covered);
+    decoder.bytes(TAG_BYTES)?;
+    let (own, expected) = (decoder.u64()?, decoder.u64()?);
     if own != version {
-        return Err(format!("file holds version {own}"));
+        return Err(CellError::Version { found: own });
     }
-    if len != decoder.left() as u64 {
-        return Err(format!("value has {} bytes, expected {len}", decoder.left()));
+    match decoder.left() as u64 {
+        found if found == expected => Ok(&covered[HEAD_BYTES..]),
+        found => Err(CellError::Length { found, expected }),
     }
-    Ok(&covered[HEAD_BYTES..])
 }

@@ -50,7 +50,7 @@ struct Sealing {
     source: Arc<Growing>,
     number: u64,
     /// `None` if all its rows are dead.
-    written: Option<Written>,
+    sealed: Option<(Written, Arc<Sealed>)>,
 }
 
 impl Collection {
@@ -62,15 +62,11 @@ impl Collection {
     /// [`ErrorKind::Unavailable`] if the log failed; the shard is then poisoned.
     pub fn maintain_log(&self) -> Result<()> {
         let now = self.options.clock.now_ms();
-        let due = |since: u64, after: u64| since != 0 && now.saturating_sub(since) >= after;
-        if self.options.durability == Durability::Process
-            && due(self.dirty_since_ms.load(Ordering::Acquire), SYNC_AFTER_MS)
-        {
+        if self.options.durability == Durability::Process && self.dirty.due(now, SYNC_AFTER_MS) {
             self.sync()?;
         }
-        let unmarked = self.unmarked_since_ms.load(Ordering::Acquire);
-        if due(unmarked, MARK_AFTER_MS) && self.check_writable().is_ok() {
-            self.mark(unmarked)?;
+        if self.unmarked.due(now, MARK_AFTER_MS) && self.check_writable().is_ok() {
+            self.mark()?;
         }
         Ok(())
     }
@@ -98,29 +94,32 @@ impl Collection {
     /// [`ErrorKind::Full`] without room (nothing is lost, try again), [`ErrorKind::Unavailable`] if the manifest's outcome is
     /// unknown.
     pub fn flush(&self) -> Result<()> {
-        self.checkpoint()?;
-        self.settle(&mut self.checkpoint.lock())
+        let mut ledger = self.checkpoint.lock();
+        self.checkpoint_locked(&mut ledger)?;
+        self.settle(&mut ledger)
     }
 
     /// Ends the collection cleanly: what is in memory is sealed if replaying it would take noticeable time, the log is synced
-    /// and ended. The collection takes no writes afterwards.
+    /// and ended. The collection takes no writes afterwards, whatever this returns.
     ///
     /// # Errors
     ///
-    /// As [`Collection::flush`]. What was acknowledged stays as durable as it was.
+    /// [`ErrorKind::Unavailable`] if the log or a manifest failed, now or before. That sealing failed is no error: the log has
+    /// everything.
     pub fn close(&self) -> Result<()> {
-        if self.check_writable().is_err() {
+        // Held to the end: a checkpoint under way finishes first, and none begins once the lock of the directory is gone.
+        let mut ledger = self.checkpoint.lock();
+        if self.check_open().is_err() {
             return Ok(());
         }
         if self.logged_bytes.load(Ordering::Relaxed) >= CLOSE_REPLAY_BYTES {
-            self.flush()?;
+            let _ = self.checkpoint_locked(&mut ledger).and_then(|()| self.settle(&mut ledger));
         }
+        let writable = self.check_writable();
         let log = self.writer.lock().log.take();
         self.shut();
-        match log {
-            Some(log) => log.close().map(drop).map_err(|e| self.log_error(e)),
-            None => Ok(()),
-        }
+        let ended = log.map_or(Ok(()), |log| log.close().map(drop).map_err(|e| self.log_error(e)));
+        writable.and(ended)
     }
 
     /// Waits for room in memory: with too many heads waiting to be sealed, a writer seals them itself.
@@ -128,7 +127,6 @@ impl Collection {
         if self.current.load().frozen().count() < FROZEN_MAX {
             return Ok(());
         }
-        self.check_writable()?;
         let mut ledger = self.checkpoint.lock();
         if self.current.load().frozen().count() < FROZEN_MAX {
             return Ok(());
@@ -137,26 +135,25 @@ impl Collection {
             .map_err(|e| e.within("the segments in memory could not be sealed"))
     }
 
-    fn mark(&self, seen: u64) -> Result<()> {
+    fn mark(&self) -> Result<()> {
+        self.unmarked.clear();
         let marked = match self.writer.lock().log.as_mut().map_or(Ok(None), |log| log.sync_mark()) {
             // Without room the doubt about the last group stays, and nothing else.
             Err(LogError::Full) => None,
             marked => marked.map_err(|e| self.log_error(e))?,
         };
-        if let Some(marked) = marked {
-            self.sync_log(marked)?;
+        match marked {
+            Some(marked) => self.sync_log(marked).map(drop),
+            None => Ok(()),
         }
-        // A group that was synced meanwhile keeps its own, later time.
-        let _ = self.unmarked_since_ms.compare_exchange(seen, 0, Ordering::AcqRel, Ordering::Relaxed);
-        Ok(())
     }
 
     fn checkpoint(&self) -> Result<()> {
-        self.check_writable()?;
         self.checkpoint_locked(&mut self.checkpoint.lock())
     }
 
     fn checkpoint_locked(&self, ledger: &mut Ledger) -> Result<()> {
+        self.check_writable()?;
         let logged = self.logged_bytes.swap(0, Ordering::Relaxed);
         let done = self.checkpoint_steps(ledger);
         if done.is_err() {
@@ -181,7 +178,7 @@ impl Collection {
         self.write_deltas(through, &mut manifest, ledger.version + 1)?;
         manifest.flushed = through;
         self.commit(ledger, manifest)?;
-        self.switch(ledger, sealing, through)?;
+        self.switch(&sealing, through);
         self.flushed.store(through.0, Ordering::Release);
         self.tidy_up(ledger);
         Ok(())
@@ -199,12 +196,13 @@ impl Collection {
             let number = manifest.next_segment;
             manifest.next_segment += 1;
             let written = self.write_segment(&source, number, through)?;
-            if let Some(written) = &written {
+            let sealed = written.map(|written| self.open_written(number, written)).transpose()?;
+            if let Some((written, _)) = &sealed {
                 manifest.segments.push(segment_entry(number, written));
             }
-            sealing.push(Sealing { source, number, written });
+            sealing.push(Sealing { source, number, sealed });
         }
-        if sealing.iter().any(|one| one.written.is_some()) {
+        if sealing.iter().any(|one| one.sealed.is_some()) {
             // A rename is durable once both folders are.
             self.sync_folder("segments")?;
             self.sync_folder("staging")?;
@@ -274,7 +272,7 @@ impl Collection {
         self.dir.sync_dir(&path).map_err(|e| Error::io(format!("syncing {path}"), e))
     }
 
-    /// The commit point. Whatever goes wrong here, nobody knows which manifest is the last: the shard stops.
+    /// The commit point. If the manifest may have been replaced all the same, nobody knows which is the last: the shard stops.
     fn commit(&self, ledger: &mut Ledger, mut manifest: Manifest) -> Result<()> {
         manifest.synced = self.synced_seq().max(manifest.flushed);
         manifest.previous_crc = crc32c(&ledger.manifest.encode());
@@ -284,45 +282,37 @@ impl Collection {
                 ledger.previous = Some(std::mem::replace(&mut ledger.manifest, manifest));
                 Ok(())
             }
-            Err(error) => {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
                 self.poison(&format!("its manifest could not be replaced ({error})"));
-                Err(Error::caused(ErrorKind::Unavailable, "the manifest could not be replaced", error))
+                Err(error)
             }
+            Err(error) => Err(error),
         }
     }
 
+    /// Opens a segment just written, before anything is committed: failing here costs an attempt and no more.
+    fn open_written(&self, number: u64, written: Written) -> Result<(Written, Arc<Sealed>)> {
+        let folder = segment_folder(&self.folder, number);
+        let opened = Sealed::open(&*self.dir, &folder, &self.schema, written.rows, &written.files, None);
+        let sealed = opened.map_err(|(path, e)| {
+            Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
+        })?;
+        Ok((written, Arc::new(sealed)))
+    }
+
     /// Puts the sealed segments in the place of the growing ones they were made from.
-    fn switch(&self, ledger: &Ledger, sealing: Vec<Sealing>, through: Seq) -> Result<()> {
-        let mut opened = Vec::with_capacity(sealing.len());
-        for one in sealing {
-            let sealed = match &one.written {
-                None => None,
-                Some(written) => {
-                    let folder = segment_folder(&self.folder, one.number);
-                    let open =
-                        Sealed::open(&*self.dir, &folder, &self.schema, written.rows, &written.files, None);
-                    let sealed = open.map_err(|(path, e)| {
-                        self.poison(&format!("{path}, just written, cannot be read ({e})"));
-                        Error::caused(ErrorKind::Corrupt, format!("{path}, just written, cannot be read"), e)
-                    })?;
-                    Some(Arc::new(sealed))
-                }
-            };
-            opened.push((one, sealed));
-        }
+    fn switch(&self, sealing: &[Sealing], through: Seq) {
         let _writer = self.writer.lock();
         let version = self.current.load_full();
         let mut members = Vec::with_capacity(version.settled().len());
         for member in version.settled() {
             match &member.segment {
                 Segment::Growing(growing) => {
-                    let Some((one, sealed)) =
-                        opened.iter().find(|(one, _)| Arc::ptr_eq(&one.source, growing))
-                    else {
+                    let Some(one) = sealing.iter().find(|one| Arc::ptr_eq(&one.source, growing)) else {
                         members.push(member.clone());
                         continue;
                     };
-                    if let (Some(written), Some(sealed)) = (&one.written, sealed) {
+                    if let Some((written, sealed)) = &one.sealed {
                         written.carry(growing, sealed);
                         let segment = Segment::Sealed(Arc::clone(sealed));
                         members.push(Member { segment, number: Some(one.number) });
@@ -335,9 +325,7 @@ impl Collection {
                 Segment::Sealed(_) => members.push(member.clone()),
             }
         }
-        debug_assert_eq!(ledger.manifest.flushed, through);
         self.install(members, Arc::clone(version.head()));
-        Ok(())
     }
 
     /// Releases what neither of the last two manifests needs. Failing to is harmless; it is tried again next time.
@@ -351,6 +339,7 @@ impl Collection {
 
     /// Writes the manifest once more if the one before still needs log or files that the newest does not.
     fn settle(&self, ledger: &mut Ledger) -> Result<()> {
+        self.check_writable()?;
         let settled = ledger.previous.as_ref().is_some_and(|previous| {
             previous.flushed == ledger.manifest.flushed && previous.segments == ledger.manifest.segments
         });

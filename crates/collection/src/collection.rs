@@ -3,7 +3,7 @@
 //! Locks, always taken in this order: `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
 //! readers take and the Seq they may see). Readers take none of them.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
@@ -72,6 +72,33 @@ enum State {
     Closed,
 }
 
+/// Whether something waits, and since when. Marked by those who make it wait, cleared by the one who serves it.
+#[derive(Debug, Default)]
+pub(crate) struct Since {
+    waits: AtomicBool,
+    at_ms: AtomicU64,
+}
+
+impl Since {
+    /// It waits from `now_ms` on, if it did not wait already.
+    pub(crate) fn mark(&self, now_ms: u64) {
+        // Read-modify-write on both sides: whoever clears sees all that was done before the mark.
+        if !self.waits.swap(true, Ordering::AcqRel) {
+            self.at_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn clear(&self) {
+        self.waits.swap(false, Ordering::AcqRel);
+    }
+
+    /// True if it has waited for `after_ms`.
+    pub(crate) fn due(&self, now_ms: u64, after_ms: u64) -> bool {
+        self.waits.load(Ordering::Acquire)
+            && now_ms.saturating_sub(self.at_ms.load(Ordering::Relaxed)) >= after_ms
+    }
+}
+
 /// What only the writer touches.
 pub(crate) struct Writer {
     /// `None` before recovery is done and after the close.
@@ -94,10 +121,10 @@ pub struct Collection {
     applied: AtomicU64,
     /// Bytes logged since the last checkpoint began.
     pub(crate) logged_bytes: AtomicU64,
-    /// When the last write was applied and not yet known durable, in clock milliseconds; 0 if none is.
-    pub(crate) dirty_since_ms: AtomicU64,
-    /// When the last group was synced and not yet marked, in clock milliseconds; 0 if none is.
-    pub(crate) unmarked_since_ms: AtomicU64,
+    /// Something was applied and is not yet known durable.
+    pub(crate) dirty: Since,
+    /// A group was synced and the log does not say so yet.
+    pub(crate) unmarked: Since,
     pub(crate) flushed: AtomicU64,
     state: RwLock<State>,
 }
@@ -138,8 +165,8 @@ impl Collection {
             syncer: OnceLock::new(),
             applied: AtomicU64::new(flushed.0),
             logged_bytes: AtomicU64::new(0),
-            dirty_since_ms: AtomicU64::new(0),
-            unmarked_since_ms: AtomicU64::new(0),
+            dirty: Since::default(),
+            unmarked: Since::default(),
             flushed: AtomicU64::new(flushed.0),
             state: RwLock::new(State::Open),
         }
@@ -170,6 +197,9 @@ impl Collection {
     ///
     /// [`ErrorKind::Unavailable`] if the disk failed: the collection is then read-only.
     pub fn sync(&self) -> Result<Seq> {
+        self.check_open()?;
+        // Cleared before looking: what is applied from here on sets it again.
+        self.dirty.clear();
         self.sync_through(self.applied())
     }
 
@@ -209,6 +239,18 @@ impl Collection {
     /// The operation at `seq` is whole in memory. Called by the writer alone.
     pub(crate) fn set_applied(&self, seq: Seq) {
         self.applied.store(seq.0, Ordering::Release);
+    }
+
+    /// Refuses what is asked of a collection that was closed or deleted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`].
+    pub fn check_open(&self) -> Result<()> {
+        match &*self.state.read() {
+            State::Closed => Err(closed()),
+            State::Open | State::Poisoned(_) => Ok(()),
+        }
     }
 
     pub(crate) fn check_writable(&self) -> Result<()> {
@@ -258,18 +300,22 @@ impl Collection {
         self.current.load().reveal(through.min(self.applied()));
     }
 
+    /// Waits until `seq` is as durable as it must be.
     pub(crate) fn acknowledge(&self, seq: Seq) -> Result<()> {
         if self.options.durability == Durability::Sync {
             self.sync_through(seq)?;
         }
-        if self.options.inline_maintenance { self.maintain_segments() } else { Ok(()) }
+        if self.options.inline_maintenance {
+            // The write is done, whatever becomes of the sealing: it is tried again, and what poisons shows at the next write.
+            let _ = self.maintain_segments();
+        }
+        Ok(())
     }
 
     pub(crate) fn sync_through(&self, seq: Seq) -> Result<Seq> {
-        self.dirty_since_ms.store(0, Ordering::Release);
         let through = self.sync_log(seq)?;
         self.reveal(through);
-        self.unmarked_since_ms.store(self.options.clock.now_ms().max(1), Ordering::Release);
+        self.unmarked.mark(self.options.clock.now_ms());
         Ok(through)
     }
 

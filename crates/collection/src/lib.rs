@@ -38,7 +38,7 @@ mod version;
 mod view;
 mod writer;
 
-pub use cell::{Cell, ManifestCell, Versioned, decode as decode_cell};
+pub use cell::{Cell, CellError, ManifestCell, Versioned, decode as decode_cell};
 pub use collection::{Collection, CollectionOptions, Durability};
 pub use config::{CollectionConfig, VectorConfig};
 pub use error::{Error, ErrorKind, Result};

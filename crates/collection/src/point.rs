@@ -151,7 +151,7 @@ pub struct Stats {
     pub growing_rows: u64,
     /// Bytes on disk.
     pub disk: DiskBytes,
-    /// Bytes held in memory by rows not sealed yet.
+    /// Bytes held in memory: rows not sealed yet, and payload changes of sealed ones.
     pub memory_bytes: u64,
     /// Readers see every operation at or before this.
     pub visible_seq: Seq,

@@ -16,26 +16,34 @@ use crate::point::{Point, Vectors};
 /// Checks points and encodes their payloads. Of points with one id the last stands.
 pub(crate) fn points(config: &CollectionConfig, points: Vec<Point>) -> Result<Vec<Stored>> {
     check_count("points", points.len())?;
+    check_rows(config, points.len())?;
     let mut stored: Vec<Stored> = Vec::with_capacity(points.len());
     let mut places: HashMap<PointId, usize> = HashMap::with_capacity(points.len());
-    let mut points = points.into_iter();
-    while let Some(point) = points.next() {
-        match prepare_point(config, point) {
-            Ok(point) => match places.get(&point.id) {
-                Some(&place) => stored[place] = point,
-                None => {
-                    places.insert(point.id.clone(), stored.len());
-                    stored.push(point);
-                }
-            },
-            Err(error) => {
-                // The rest may hold payloads too deep for the compiler's own drop.
-                points.for_each(|point| point.payload.dismantle());
-                return Err(error);
+    for point in points {
+        let point = prepare_point(config, point)?;
+        match places.get(&point.id) {
+            Some(&place) => stored[place] = point,
+            None => {
+                places.insert(point.id.clone(), stored.len());
+                stored.push(point);
             }
         }
     }
     Ok(stored)
+}
+
+/// Checks what the rows of a write will take in memory, where a vector that a point does not have takes as much as one it has.
+fn check_rows(config: &CollectionConfig, points: usize) -> Result<()> {
+    let row: usize = config.vectors().map(|(_, vector)| vector.dim as usize * 4).sum();
+    match row.saturating_mul(points) {
+        bytes if bytes > BATCH_BYTES_MAX => {
+            let context = format!(
+                "{points} points of {row} bytes a point take {bytes} bytes: at most {BATCH_BYTES_MAX} are allowed, send them in parts"
+            );
+            Err(Error::invalid(context))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Checks that ids are within their limits.
@@ -46,28 +54,23 @@ pub(crate) fn ids(ids: &[PointId]) -> Result<()> {
 
 /// Checks and encodes a payload.
 pub(crate) fn payload(payload: Object) -> Result<Row> {
-    match payload.check() {
-        Ok(_) => {}
-        Err(error) => {
-            payload.dismantle();
-            return Err(Error::caused(ErrorKind::Invalid, "payload is refused", error));
-        }
-    }
     let row = encode(&payload).map_err(|e| Error::caused(ErrorKind::Invalid, "payload is refused", e))?;
     Ok(Row::from(&row[..]))
 }
 
 /// Checks the size of a finished operation.
 pub(crate) fn size(operation: &Operation) -> Result<()> {
-    match operation.encoded_len() {
-        bytes if bytes > BATCH_BYTES_MAX => {
-            let context = format!(
-                "the write has {bytes} bytes: at most {BATCH_BYTES_MAX} are allowed, send it in parts"
-            );
-            Err(Error::invalid(context))
-        }
-        _ => Ok(()),
+    bytes(operation.encoded_len())
+}
+
+/// Checks how many bytes a write has, or has so far.
+pub(crate) fn bytes(bytes: usize) -> Result<()> {
+    if bytes > BATCH_BYTES_MAX {
+        let context =
+            format!("the write has {bytes} bytes: at most {BATCH_BYTES_MAX} are allowed, send it in parts");
+        return Err(Error::invalid(context));
     }
+    Ok(())
 }
 
 /// Checks a query vector against the vector it is compared with.
@@ -77,15 +80,10 @@ pub(crate) fn query(name: &str, config: VectorConfig, vector: &[f32]) -> Result<
 
 fn prepare_point(config: &CollectionConfig, point: Point) -> Result<Stored> {
     let Point { id, vectors, payload: object } = point;
-    let checked = check_id(&id).and_then(|()| place_vectors(config, vectors));
-    let vectors = match checked {
-        Ok(vectors) => vectors,
-        Err(error) => {
-            object.dismantle();
-            return Err(error.within(format_args!("point {}", shown(&id))));
-        }
-    };
-    let payload = payload(object).map_err(|e| e.within(format_args!("point {}", shown(&id))))?;
+    let prepared = check_id(&id)
+        .and_then(|()| place_vectors(config, vectors))
+        .and_then(|vectors| Ok((vectors, payload(object)?)));
+    let (vectors, payload) = prepared.map_err(|e| e.within(format_args!("point {}", shown(&id))))?;
     Ok(Stored { id, vectors, payload })
 }
 

@@ -98,7 +98,7 @@ impl Collection {
             Some(value) => Some(decode_manifest(&value.bytes, folder, value.version)?),
             None => None,
         };
-        // After damage everything is kept as it was found: somebody may want to look at it.
+        // After damage nothing is removed before the next checkpoint: somebody may want to look at it.
         if !fell_back {
             clean(&**dir, folder, &manifest, previous.as_ref());
         }

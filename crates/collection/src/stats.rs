@@ -26,6 +26,7 @@ impl Collection {
                 }
                 Segment::Sealed(sealed) => {
                     segments += 1;
+                    memory_bytes += sealed.memory();
                     let bytes = sealed.bytes();
                     disk.vectors += bytes.vectors;
                     disk.payload += bytes.payload;

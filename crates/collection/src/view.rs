@@ -100,6 +100,20 @@ impl View {
         winners.into_iter().map(hit).collect()
     }
 
+    /// Checks every block of the sealed segments against its checksum. O(bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`], naming the segment.
+    pub fn verify(&self) -> Result<()> {
+        for member in self.version.members() {
+            if let (Segment::Sealed(sealed), Some(number)) = (&member.segment, member.number) {
+                sealed.verify().map_err(|e| damage(e).within(format_args!("segment {number}")))?;
+            }
+        }
+        Ok(())
+    }
+
     fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
         let Some((segment, slot)) = self.version.find(id, self.seen) else { return Ok(None) };
         let (payload, vectors) = self.fetch(segment, slot, with)?;

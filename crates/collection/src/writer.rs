@@ -25,7 +25,7 @@ impl Collection {
     /// outcome is unknown.
     pub fn upsert(&self, points: Vec<Point>) -> Result<Seq> {
         let stored = prepare::points(&self.config, points)?;
-        self.write_points(stored, |_, _| Ok(()))
+        self.write_points(Operation::Upsert(stored), |_| Ok(()))
     }
 
     /// Stores points whose ids are not there yet.
@@ -39,11 +39,10 @@ impl Collection {
         if stored.len() < given {
             return Err(Error::invalid("an id occurs more than once among the points to insert"));
         }
-        self.write_points(stored, |version, stored| {
-            match stored.iter().find(|point| version.find(&point.id, Seq::MAX).is_some()) {
-                Some(point) => {
-                    Err(Error::new(ErrorKind::Exists, format!("point {:?} exists already", point.id)))
-                }
+        let ids: Vec<PointId> = stored.iter().map(|point| point.id.clone()).collect();
+        self.write_points(Operation::Upsert(stored), |version| {
+            match ids.iter().find(|id| version.find(id, Seq::MAX).is_some()) {
+                Some(id) => Err(Error::new(ErrorKind::Exists, format!("point {id:?} exists already"))),
                 None => Ok(()),
             }
         })
@@ -85,57 +84,48 @@ impl Collection {
     /// As [`Collection::upsert`]; [`ErrorKind::Invalid`] if a merged payload passes the limits.
     pub fn merge_payload(&self, ids: &[PointId], changes: Object) -> Result<u64> {
         prepare::ids(ids)?;
-        if let Err(error) = changes.check() {
-            changes.dismantle();
-            return Err(Error::caused(ErrorKind::Invalid, "payload is refused", error));
-        }
+        changes.check().map_err(|e| Error::caused(ErrorKind::Invalid, "payload is refused", e))?;
         self.write(Class::Ordinary, |version| {
             let found = existing(version, ids);
             let count = found.len() as u64;
-            let merged =
-                found.into_iter().map(|id| merged_row(version, id, &changes)).collect::<Result<_>>()?;
-            Ok((Operation::Patch(merged), count))
+            Ok((Operation::Patch(merged_rows(version, found, &changes)?), count))
         })
     }
 
-    /// Logs, applies and acknowledges points that `check` accepts.
-    fn write_points(
-        &self,
-        stored: Vec<Stored>,
-        check: impl FnOnce(&Version, &[Stored]) -> Result<()>,
-    ) -> Result<Seq> {
-        let operation = Operation::Upsert(stored);
+    /// Logs, applies and acknowledges points, if `check` accepts them. What made it refuse is made durable before it is told.
+    fn write_points(&self, operation: Operation, check: impl FnOnce(&Version) -> Result<()>) -> Result<Seq> {
         prepare::size(&operation)?;
         // The bulk of the work needs no lock: it only turns values into bytes.
         let bytes = operation.encode();
         self.make_room()?;
-        let Operation::Upsert(stored) = &operation else { unreachable!("made three lines above") };
-        if stored.is_empty() {
-            self.check_writable()?;
-            return Ok(self.visible_seq());
-        }
-        let seq = {
+        let (seq, checked) = {
             let mut writer = self.writer.lock();
             self.check_writable()?;
-            check(&self.current.load(), stored)?;
-            self.log_and_apply(&mut writer, Class::Ordinary, &bytes, &operation)?
+            match check(&self.current.load()) {
+                Ok(()) if !operation.is_empty() => {
+                    (self.log_and_apply(&mut writer, Class::Ordinary, &bytes, &operation)?, Ok(()))
+                }
+                checked => (self.applied(), checked),
+            }
         };
         self.acknowledge(seq)?;
-        Ok(seq)
+        checked.map(|()| seq)
     }
 
-    /// Resolves an operation against the applied state, logs, applies and acknowledges it. One that changes nothing is not logged.
+    /// Resolves an operation against the applied state, logs, applies and acknowledges it. It adds no rows, so it needs no room in
+    /// memory. One that changes nothing is not logged, but answered no sooner than what it was resolved against is as durable as
+    /// it must be: "deleted already" must not come back either.
     fn write<R>(&self, class: Class, resolve: impl FnOnce(&Version) -> Result<(Operation, R)>) -> Result<R> {
-        self.make_room()?;
         let (seq, result) = {
             let mut writer = self.writer.lock();
             self.check_writable()?;
             let (operation, result) = resolve(&self.current.load())?;
-            if operation.is_empty() {
-                return Ok(result);
-            }
             prepare::size(&operation)?;
-            (self.log_and_apply(&mut writer, class, &operation.encode(), &operation)?, result)
+            let seq = match operation.is_empty() {
+                true => self.applied(),
+                false => self.log_and_apply(&mut writer, class, &operation.encode(), &operation)?,
+            };
+            (seq, result)
         };
         self.acknowledge(seq)?;
         Ok(result)
@@ -151,9 +141,14 @@ impl Collection {
         let log = writer.log.as_mut().ok_or_else(closed)?;
         let seq = log.append(Kind::Batch, class, &[bytes]).map_err(|e| self.log_error(e))?;
         self.logged_bytes.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-        self.apply(seq, operation).inspect_err(|e| self.poison(e))?;
-        let now = self.options.clock.now_ms().max(1);
-        let _ = self.dirty_since_ms.compare_exchange(0, now, Ordering::AcqRel, Ordering::Relaxed);
+        // A panic in between leaves the operation half applied: nobody may write on, and so reveal it.
+        let whole = PoisonUnlessWhole(self);
+        let applied = self.apply(seq, operation);
+        if applied.is_ok() {
+            std::mem::forget(whole);
+        }
+        applied?;
+        self.dirty.mark(self.options.clock.now_ms());
         if self.options.durability == Durability::Process {
             self.reveal(seq);
         }
@@ -197,6 +192,15 @@ impl Collection {
     }
 }
 
+/// Poisons the collection when dropped, by an error or a panic.
+struct PoisonUnlessWhole<'a>(&'a Collection);
+
+impl Drop for PoisonUnlessWhole<'_> {
+    fn drop(&mut self) {
+        self.0.poison(&"an operation could not be applied whole");
+    }
+}
+
 impl Operation {
     fn is_empty(&self) -> bool {
         match self {
@@ -220,10 +224,18 @@ fn kill(version: &Version, id: &PointId, at: Seq) {
     }
 }
 
-fn merged_row(version: &Version, id: PointId, changes: &Object) -> Result<(Row, Vec<PointId>)> {
-    let (segment, slot) =
-        version.find(&id, Seq::MAX).ok_or(Error::new(ErrorKind::Internal, "a point just found is gone"))?;
-    let mut payload = read_payload(segment, slot, Seq::MAX)?;
-    payload.merge(changes);
-    Ok((prepare::payload(payload)?, vec![id]))
+fn merged_rows(version: &Version, ids: Vec<PointId>, changes: &Object) -> Result<Vec<(Row, Vec<PointId>)>> {
+    let mut rows = Vec::with_capacity(ids.len());
+    let mut bytes = 0;
+    for id in ids {
+        let found = version.find(&id, Seq::MAX);
+        let (segment, slot) = found.ok_or(Error::new(ErrorKind::Internal, "a point just found is gone"))?;
+        let mut payload = read_payload(segment, slot, Seq::MAX)?;
+        payload.merge(changes);
+        let row = prepare::payload(payload)?;
+        bytes += row.len();
+        prepare::bytes(bytes)?;
+        rows.push((row, vec![id]));
+    }
+    Ok(rows)
 }

@@ -88,6 +88,7 @@ impl Collection {
     ///
     /// `Invalid` past the limits, `Corrupt` if stored bytes are damaged.
     pub fn get(&self, ids: &[PointId], with: With) -> Result<Vec<Option<Record>>> {
+        self.shard.check_open()?;
         self.view().get(ids, with)
     }
 
@@ -97,6 +98,7 @@ impl Collection {
     ///
     /// `Invalid` if the query does not fit, `Corrupt` if stored bytes are damaged.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
+        self.shard.check_open()?;
         self.view().search(query)
     }
 
@@ -106,6 +108,7 @@ impl Collection {
     ///
     /// As [`Collection::get`].
     pub fn scroll(&self, after: Option<&PointId>, limit: usize, with: With) -> Result<Vec<Record>> {
+        self.shard.check_open()?;
         self.view().scroll(after, limit, with)
     }
 
@@ -113,8 +116,9 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// None today; counts by filter will have some.
+    /// `NotFound` once the collection is closed or deleted.
     pub fn count(&self) -> Result<u64> {
+        self.shard.check_open()?;
         Ok(self.view().count())
     }
 
@@ -124,10 +128,12 @@ impl Collection {
     ///
     /// What listing its files met.
     pub fn stats(&self) -> Result<Stats> {
+        self.shard.check_open()?;
         self.shard.stats()
     }
 
-    /// What can be read now, held still: everything asked of the view is true at one Seq.
+    /// What can be read now, held still: everything asked of the view is true at one Seq, also once the collection is closed or
+    /// deleted.
     pub fn view(&self) -> View {
         self.shard.view()
     }
@@ -149,6 +155,16 @@ impl Collection {
     /// `Unavailable` if the disk failed: the collection is then read-only until it is opened again.
     pub fn sync(&self) -> Result<Seq> {
         self.shard.sync()
+    }
+
+    /// Reads every block of every sealed file and compares it with its checksum. O(bytes).
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt`, naming the first damage found.
+    pub fn verify(&self) -> Result<()> {
+        self.shard.check_open()?;
+        self.view().verify()
     }
 
     /// Seals what is in memory into files and releases the log.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use nearfield_collection::{
@@ -47,6 +47,10 @@ pub(crate) struct Shared {
     tickers: Mutex<Vec<Ticker>>,
     lock: Mutex<Option<Lock>>,
     closed: AtomicBool,
+    /// Why the background threads ended, if they did.
+    failed: Arc<OnceLock<String>>,
+    /// Damage that cost nothing, found while opening.
+    repaired: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
@@ -161,14 +165,21 @@ impl Database {
             ));
         };
         let found = found.to_owned();
-        let mut open = self.shared.open.lock();
-        let shard = match open.get(&uuid) {
-            Some(shard) => Arc::clone(shard),
+        // The catalog's lock makes openings wait for each other; the list of the open ones stays free for the background.
+        let open = self.shared.open.lock().get(&uuid).cloned();
+        let shard = match open {
+            Some(shard) => shard,
             None => {
                 let options = self.shared.collection_options();
                 let opened = Shard::open(&self.shared.dir, &shard_folder(uuid), options);
-                let (shard, _) = opened.map_err(|e| e.within(format_args!("collection {found:?}")))?;
-                open.insert(uuid, Arc::clone(&shard));
+                let (shard, report) = opened.map_err(|e| e.within(format_args!("collection {found:?}")))?;
+                let repaired =
+                    report.repaired.into_iter().map(|what| format!("collection {found:?}: {what}"));
+                self.shared.repaired.lock().extend(repaired);
+                if let Some(why) = self.shared.failed.get() {
+                    shard.poison(why);
+                }
+                self.shared.open.lock().insert(uuid, Arc::clone(&shard));
                 shard
             }
         };
@@ -195,10 +206,12 @@ impl Database {
         let mut value = ledger.value.clone();
         let Some(uuid) = value.collections.remove(name) else { return Ok(false) };
         value.aliases.retain(|_, target| target != name);
-        ledger.commit(value)?;
+        let committed = ledger.commit(value);
+        // Even if it failed the catalog may no longer name the collection: nothing more may be acknowledged in it.
         if let Some(shard) = self.shared.open.lock().remove(&uuid) {
             shard.shut();
         }
+        committed?;
         // What cannot be removed now is removed at the next opening: no catalog names it any more.
         let _ = self.shared.dir.remove(&collection_folder(uuid));
         Ok(true)
@@ -247,6 +260,12 @@ impl Database {
         aliases.iter().map(|(alias, name)| (alias.clone(), name.clone())).collect()
     }
 
+    /// Damage that was found since the database was opened and that cost nothing, in words: what was damaged and what was done
+    /// instead. Worth telling somebody: the disk is not well.
+    pub fn repaired(&self) -> Vec<String> {
+        self.shared.repaired.lock().clone()
+    }
+
     /// Closes the database for every handle: what is in memory is made durable, the lock is given up. Dropping the last handle
     /// does the same, but cannot tell what went wrong.
     ///
@@ -260,6 +279,12 @@ impl Database {
 
 impl Shared {
     fn open(dir: Arc<dyn Dir>, place: &str, options: Options) -> Result<Shared> {
+        if !options.create {
+            let entries = dir.list("").map_err(|e| Error::io(format!("looking into '{place}'"), e))?;
+            if !entries.iter().any(|entry| entry.name == CATALOG_FOLDER) {
+                return Err(Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")));
+            }
+        }
         let lock = take_lock(&*dir, &*options.collections.clock).map_err(|e| match e {
             LockError::Held { holder } => {
                 let who =
@@ -272,6 +297,7 @@ impl Shared {
             dir.make_dir(folder).map_err(|e| Error::io(format!("making {folder} in '{place}'"), e))?;
         }
         let cell = ManifestCell::new(Arc::clone(&dir), CATALOG_FOLDER);
+        let mut repaired = Vec::new();
         let ledger = match cell.read()? {
             Some(found) => {
                 let (value, written) = Catalog::decode(&found.bytes).map_err(|e| {
@@ -289,6 +315,8 @@ impl Shared {
                 if found.damaged.is_empty() {
                     remove_unnamed(&*dir, &ledger.value);
                 }
+                repaired
+                    .extend(found.damaged.into_iter().map(|why| format!("{why}; its copy was read instead")));
                 ledger
             }
             None => {
@@ -320,6 +348,8 @@ impl Shared {
             tickers: Mutex::default(),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
+            failed: Arc::default(),
+            repaired: Mutex::new(repaired),
         })
     }
 
@@ -332,7 +362,7 @@ impl Shared {
         let open = Arc::clone(&self.open);
         let hook: PanicHook =
             Arc::new(move |panicked| opened(&open).iter().for_each(|shard| shard.poison(panicked)));
-        let failed = |e| Error::io("starting the background threads", e);
+        let unstarted = |e| Error::io("starting the background threads", e);
         let open = Arc::clone(&self.open);
         // A failure poisons its collection, which then says so to everybody who writes.
         let log = Ticker::spawn("nearfield-log", TICK, Arc::clone(&hook), move || {
@@ -340,7 +370,7 @@ impl Shared {
                 let _ = shard.maintain_log();
             }
         })
-        .map_err(failed)?;
+        .map_err(unstarted)?;
         let open = Arc::clone(&self.open);
         let mut pause: HashMap<usize, u32> = HashMap::new();
         let seal = Ticker::spawn("nearfield-seal", TICK, hook, move || {
@@ -355,7 +385,7 @@ impl Shared {
                 }
             }
         })
-        .map_err(failed)?;
+        .map_err(unstarted)?;
         self.tickers.lock().extend([log, seal]);
         Ok(())
     }
@@ -368,11 +398,13 @@ impl Shared {
         }
     }
 
+    /// The catalog, locked; only then is it certain that nobody closes the database meanwhile.
     fn ledger(&self) -> Result<parking_lot::MutexGuard<'_, Ledger>> {
+        let ledger = self.catalog.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::NotFound, format!("database at '{}' was closed", self.place)));
         }
-        Ok(self.catalog.lock())
+        Ok(ledger)
     }
 
     fn close(&self) -> Result<()> {

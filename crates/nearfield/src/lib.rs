@@ -47,8 +47,8 @@ mod options;
 pub use collection::Collection;
 pub use database::Database;
 pub use nearfield_collection::{
-    CollectionConfig, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point, Query, Record,
-    Result, Stats, VectorConfig, Vectors, View, With,
+    CollectionConfig, CollectionOptions, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point,
+    Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
 };
 pub use nearfield_types::{
     Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,

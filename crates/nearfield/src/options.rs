@@ -14,7 +14,7 @@ pub struct Options {
     /// Keep two background threads for syncing and sealing. Without them the writer does both before its call returns, and
     /// `process` writes are synced only by [`crate::Collection::sync`] and at the close.
     pub background: bool,
-    /// Sizes at which heads are sealed, clock and entropy.
+    /// Sizes at which heads are sealed, clock and entropy. Its `durability` and `inline_maintenance` are set from the fields above.
     pub collections: CollectionOptions,
 }
 

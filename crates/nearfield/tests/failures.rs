@@ -159,3 +159,77 @@ fn a_full_disk_refuses_writes_and_keeps_reading_and_deleting() {
     let db = open(dir).expect("opens");
     assert_eq!(db.collection("c").expect("opens").count().expect("counts"), count + 100);
 }
+
+/// A database over a plan of failures, with some points in memory and none sealed.
+fn fallible(dir: &Arc<MemoryDir>) -> (Database, Collection, Arc<FaultPlan>) {
+    let plan = FaultPlan::new();
+    let faulty = Faults::new(Arc::clone(dir) as Arc<dyn Dir>, Arc::clone(&plan));
+    let db = open(faulty).expect("opens");
+    let c = db.create_collection("c", CollectionConfig::new(2, Metric::Dot)).expect("creates");
+    c.upsert(points(0..10)).expect("upserts");
+    (db, c, plan)
+}
+
+#[test]
+fn a_manifest_that_was_not_replaced_is_tried_again() {
+    for call in [Call::Overwrite, Call::Create, Call::Rename, Call::Blob, Call::Open, Call::List] {
+        let dir = MemoryDir::new();
+        let (db, c, plan) = fallible(&dir);
+        plan.arm_on(call, plan.calls_of(call), Action::Fail { fault: Fault::NoSpace, lasting: false });
+        let failed = c.flush().is_err();
+        assert!(failed || plan.fired() > 0, "{call:?} is made by a flush");
+        c.upsert(points(10..20)).unwrap_or_else(|e| panic!("after {call:?} failed once: {e}"));
+        c.flush().expect("flushes");
+        assert_eq!(c.stats().expect("counts").growing_rows, 0);
+        db.close().expect("closes");
+        let db = open(dir).expect("opens");
+        assert_eq!(db.collection("c").expect("opens").count().expect("counts"), 20, "{call:?}");
+    }
+}
+
+#[test]
+fn a_close_that_cannot_seal_still_ends_the_writer() {
+    let dir = MemoryDir::new();
+    let (db, c, plan) = fallible(&dir);
+    for batch in 0..30u64 {
+        let text = Value::String("x".repeat(100_000));
+        let payload = Object::from_entries([("text".to_owned(), text)]);
+        c.upsert(vec![Point::new(1_000 + batch, vec![1.0, 2.0]).payload(payload)]).expect("upserts");
+    }
+    plan.arm_on(
+        Call::Create,
+        plan.calls_of(Call::Create),
+        Action::Fail { fault: Fault::NoSpace, lasting: true },
+    );
+    let _ = db.close();
+    assert_eq!(c.upsert(points(50..51)).expect_err("was closed").kind(), ErrorKind::NotFound);
+    assert_eq!(c.count().expect_err("was closed").kind(), ErrorKind::NotFound);
+    let db = open(dir).expect("opens");
+    assert_eq!(db.collection("c").expect("opens").count().expect("counts"), 40);
+}
+
+#[test]
+fn a_close_after_a_failure_tells_it() {
+    let dir = MemoryDir::new();
+    let (db, c, plan) = fallible(&dir);
+    plan.arm_on(Call::Sync, plan.calls_of(Call::Sync), Action::Fail { fault: Fault::Io, lasting: false });
+    c.upsert(points(10..20)).expect_err("fails");
+    assert_eq!(db.close().expect_err("tells").kind(), ErrorKind::Unavailable);
+}
+
+#[test]
+fn wide_points_are_refused_before_they_take_memory() {
+    let db = Database::in_memory().expect("opens");
+    let mut config = CollectionConfig::new(2, Metric::Dot);
+    for name in 0..50 {
+        config = config.vector(format!("v{name}"), 65_536, Metric::Dot);
+    }
+    let c = db.create_collection("c", config).expect("creates");
+    let error = c.upsert(points(0..10_000)).expect_err("is refused");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        error.to_string(),
+        "10000 points of 13107208 bytes a point take 131072080000 bytes: at most 1073741824 are allowed, send them in parts"
+    );
+    assert_eq!(c.count().expect("counts"), 0);
+}

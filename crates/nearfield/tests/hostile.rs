@@ -159,6 +159,17 @@ fn a_second_writer_is_told_who_is_first() {
 }
 
 #[test]
+fn a_directory_that_is_no_database_stays_as_it_is() {
+    let place = tempfile::tempdir().unwrap();
+    let error = Database::open(place.path(), Options::default().create(false)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    assert_eq!(place.path().read_dir().unwrap().count(), 0);
+    let missing = place.path().join("missing");
+    assert_eq!(Database::open(&missing, Options::default().create(false)).unwrap_err().kind(), ErrorKind::NotFound);
+    assert!(!missing.exists());
+}
+
+#[test]
 fn deleted_and_closed_collections_refuse() {
     let (db, c) = collection();
     c.upsert(vec![Point::new(1, vec![1.0; 3])]).unwrap();

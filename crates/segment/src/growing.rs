@@ -101,7 +101,11 @@ impl Growing {
         self.len.store(first + points.len() as u32, Ordering::Release);
         let mut newest = self.newest.write();
         for (point, slot) in slots {
-            newest.insert(point.id.clone(), Slot(slot));
+            let before = newest.insert(point.id.clone(), Slot(slot));
+            // Of rows with one id in one push the last stands; the others were never visible.
+            if let Some(before) = before.filter(|before| before.0 >= first) {
+                self.changes.deaths.kill(before, born);
+            }
         }
         Ok(())
     }
@@ -213,3 +217,25 @@ impl Growing {
 
 /// Head and map entry of one row.
 const ROW_OVERHEAD_BYTES: u64 = 130;
+
+#[cfg(test)]
+mod tests {
+    use nearfield_types::Metric;
+    use nearfield_vectors::{Element, Shape};
+
+    use super::*;
+
+    #[test]
+    fn of_one_id_twice_in_a_push_the_last_stands() {
+        let growing = Growing::new(&Schema::new(vec![Shape::new(1, Metric::Dot, Element::F32).unwrap()]));
+        let (ids, payload): ([PointId; 2], Row) = ([7.into(), 8.into()], Row::from([]));
+        let vectors = [1.0, 2.0, 3.0].map(|value| vec![Some(vec![value])]);
+        let point =
+            |id: usize, at: usize| NewPoint { id: &ids[id], vectors: &vectors[at], payload: &payload };
+        growing.push(Seq(5), &[point(0, 0), point(1, 1), point(0, 2)]).unwrap();
+        assert_eq!((growing.count(Seq(5)), growing.find(&ids[0], Seq(5))), (2, Some(Slot(2))));
+        assert_eq!((growing.count(Seq(4)), growing.visible(Slot(0), Seq::MAX)), (0, false));
+        let page = growing.page(None, 9, Seq::MAX);
+        assert_eq!(page, [(ids[0].clone(), Slot(2)), (ids[1].clone(), Slot(1))]);
+    }
+}

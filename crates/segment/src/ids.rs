@@ -279,6 +279,36 @@ mod tests {
         assert_eq!(map.slot(&"c".into()), None);
     }
 
+    /// The same sections, with another first byte in one of them.
+    fn rewritten(bytes: &[u8], section: u32, first: u8) -> Vec<u8> {
+        let file = Container::open(Region::from(bytes.to_vec()), IDS_TAG).unwrap();
+        let mut writer = ContainerWriter::new(Vec::new(), IDS_TAG).unwrap();
+        for id in SECTION_HEADER..=SECTION_BIRTHS {
+            let range = file.section(id).unwrap();
+            let mut part = bytes[range.start as usize..range.end as usize].to_vec();
+            if id == section {
+                part[0] = first;
+            }
+            writer.section(id).unwrap();
+            writer.write(&part).unwrap();
+        }
+        writer.finish().unwrap().0
+    }
+
+    #[test]
+    fn ids_out_of_order_are_refused() {
+        let numbers = [2, 5].map(|id| (PointId::from(id), Seq(1)));
+        let texts = ["b", "e"].map(|id| (PointId::from(id), Seq(1)));
+        let cases = [(&numbers, SECTION_NUMBERS, 2), (&texts, SECTION_STRINGS, b'b')];
+        for (points, section, first) in cases {
+            let (bytes, _) = write(points, Vec::new()).unwrap();
+            assert!(open(rewritten(&bytes, section, first), 2).is_ok());
+            for not_before_the_second in [first + 3, first + 4] {
+                assert!(open(rewritten(&bytes, section, not_before_the_second), 2).is_err());
+            }
+        }
+    }
+
     #[test]
     fn damage_is_found_at_open() {
         let (bytes, _) = write(&points(), Vec::new()).unwrap();

@@ -144,6 +144,11 @@ impl Sealed {
         self.files.bytes
     }
 
+    /// Bytes held in memory: the patches, until the segment is written anew.
+    pub fn memory(&self) -> u64 {
+        self.changes.patches.bytes()
+    }
+
     /// Checks every block of rows and payload that was not checked yet. O(bytes).
     ///
     /// # Errors

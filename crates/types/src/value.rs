@@ -161,15 +161,20 @@ impl Object {
         }
         Ok(bytes)
     }
+}
 
-    /// Drops the object without recursion. Only needed for one that [`Object::check`] refused for its depth: the compiler's
-    /// own drop follows the nesting and would exhaust the stack.
-    pub fn dismantle(self) {
-        let mut open: Vec<Value> = self.entries.into_iter().map(|(_, value)| value).collect();
+/// Without recursion: what a caller nested too deeply is refused, and must not exhaust the stack on its way out.
+impl Drop for Object {
+    fn drop(&mut self) {
+        let nested = |value: &Value| matches!(value, Value::Array(_) | Value::Object(_));
+        if !self.entries.iter().any(|(_, value)| nested(value)) {
+            return;
+        }
+        let mut open: Vec<Value> = self.entries.drain(..).map(|(_, value)| value).collect();
         while let Some(value) = open.pop() {
             match value {
                 Value::Array(items) => open.extend(items),
-                Value::Object(object) => open.extend(object.entries.into_iter().map(|(_, value)| value)),
+                Value::Object(mut object) => open.extend(object.entries.drain(..).map(|(_, value)| value)),
                 _ => {}
             }
         }
@@ -186,8 +191,8 @@ impl IntoIterator for Object {
     type Item = (String, Value);
     type IntoIter = std::vec::IntoIter<(String, Value)>;
 
-    fn into_iter(self) -> Self::IntoIter {
-        self.entries.into_iter()
+    fn into_iter(mut self) -> Self::IntoIter {
+        std::mem::take(&mut self.entries).into_iter()
     }
 }
 
@@ -257,7 +262,7 @@ mod tests {
         assert_eq!(nested(PAYLOAD_DEPTH_MAX + 1).check(), Err(ValueError::Depth));
         let deep = nested(1_000_000);
         assert_eq!(deep.check(), Err(ValueError::Depth));
-        deep.dismantle();
+        drop(deep);
     }
 
     #[test]

@@ -27,9 +27,9 @@ struct Words {
     /// Open so many images of a disk after a power cut
     #[arg(long, value_name = "COUNT")]
     images: Option<u64>,
-    /// Let every call of a short run fail in every way
-    #[arg(long)]
-    faults: bool,
+    /// Let every call of so many short runs fail in every way
+    #[arg(long, value_name = "COUNT")]
+    faults: Option<u64>,
     /// Break the engine on purpose and see whether it is noticed: a name, or `all`. With --kills or --images these are done with
     /// the broken engine
     #[arg(long, value_name = "NAME", value_parser = lies)]
@@ -77,6 +77,7 @@ fn lies(name: &str) -> Result<Lies, String> {
 
 const KILLS: u64 = 300;
 const IMAGES: u64 = 20_000;
+const FAULTS: u64 = 10;
 /// Images and kills within which a sabotage must be noticed.
 const SABOTAGE_IMAGES: u64 = 8_000;
 const SABOTAGE_KILLS: u64 = 40;
@@ -105,7 +106,7 @@ fn done(words: Words) -> Result<bool, String> {
         let lie = sabotage.and_then(|lies| lies.0.first().copied());
         return child::run(&child::Job { dir, note, world, session, target, lie }).map(|()| true);
     }
-    // The time of day: runs should differ, and the seed is printed.
+    // Runs should differ, and the seed is printed.
     let seed = words
         .seed
         .unwrap_or_else(|| nearfield_platform::Entropy::u64(&nearfield_platform::SystemEntropy) >> 32);
@@ -117,7 +118,7 @@ fn done(words: Words) -> Result<bool, String> {
     };
     let threads =
         words.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let all = words.kills.is_none() && words.images.is_none() && !words.faults && words.sabotage.is_none();
+    let all = words.kills.is_none() && words.images.is_none() && words.faults.is_none() && words.sabotage.is_none();
     let lies = words.sabotage.map(|lies| lies.0).unwrap_or_default();
     // With something to be done broken, it is done broken, and what is found is shown.
     let lie = lies.first().copied().filter(|_| words.kills.is_some() || words.images.is_some());
@@ -128,8 +129,8 @@ fn done(words: Words) -> Result<bool, String> {
     if let Some(images) = words.images.or(all.then_some(IMAGES)) {
         add("images", images::run(&images::Plan { images, seed, threads, lie }));
     }
-    if words.faults || all {
-        add("faults", faults::run(&faults::Plan { seed, threads }));
+    if let Some(workloads) = words.faults.or(all.then_some(FAULTS)) {
+        add("faults", faults::run(&faults::Plan { workloads, seed, threads }));
     }
     if lie.is_none() && (all || !lies.is_empty()) {
         let lies = if all { Lie::ALL.to_vec() } else { lies };

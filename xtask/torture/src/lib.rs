@@ -28,8 +28,8 @@
 //!
 //! # Reading order
 //!
-//! `workload`, `model`, `answers`, `report`; then `kills` with `child`, `watch` and `settings`; `images` with `history`; `faults`; `sabotage`;
-//! `command`, the words of the program.
+//! `workload`, `model`, `answers`, `report`; then `kills` with `child`, `watch` and `settings`; `images` with `history`; `faults`
+//! with `trial`; `sabotage`; `command`, the words of the program. Beside them `bitflip`.
 #![expect(
     clippy::disallowed_methods,
     reason = "a tool that starts, times and kills processes and copies their files; the platform seam is for the engine"
@@ -47,5 +47,6 @@ pub mod model;
 pub mod report;
 pub mod sabotage;
 pub mod settings;
+mod trial;
 pub mod watch;
 pub mod workload;

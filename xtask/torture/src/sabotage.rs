@@ -56,6 +56,11 @@ impl Lie {
         }
     }
 
+    /// True if it is told while writing, not while recovering.
+    pub(crate) fn is_of_the_writer(self) -> bool {
+        matches!(self, Lie::SkipDataSync | Lie::SkipDirSync | Lie::EarlyAck)
+    }
+
     /// True if a killed process shows it: the page cache forgives what is not synced.
     fn shows_in_kills(self) -> bool {
         matches!(self, Lie::EarlyAck | Lie::DropDeletes)

@@ -14,8 +14,8 @@ use nearfield::{Collection, Seq};
 use super::source::{Place, Source};
 use crate::failure::{Failure, Outcome};
 
-/// Batches that wait for the writer.
-const QUEUED: usize = 16;
+/// Batches that wait for the writer: enough that neither thread waits for the other's next turn on a busy machine.
+const QUEUED: usize = 8;
 
 /// Writes all of `source` into `collection`; `written` is told of each batch that was acknowledged, with the place after it.
 pub(crate) fn run(

@@ -18,8 +18,8 @@ use crate::json;
 use crate::jsonl::{LINE_BYTES_MAX, Lines};
 use crate::npy;
 
-/// Input bytes after which a batch is cut, however few its points.
-pub(crate) const BATCH_BYTES: usize = 16 << 20;
+/// Bytes of vectors and payloads after which a batch is cut, however few its points.
+pub(crate) const BATCH_BYTES: usize = 8 << 20;
 /// Bytes read from the payload at once.
 const BUFFER_BYTES: usize = 256 << 10;
 
@@ -84,7 +84,7 @@ impl PayloadFile {
         PayloadFile { label, lines: Lines::new(source, place.row, place.payload_offset, LINE_BYTES_MAX) }
     }
 
-    /// The object in the next line.
+    /// The object in the next line, and its size.
     fn next(&mut self, rows: u64) -> Outcome<(Object, usize)> {
         let PayloadFile { label, lines } = self;
         let number = lines.number() + 1;
@@ -95,9 +95,7 @@ impl PayloadFile {
             return Err(Failure::invalid(message)
                 .advise("each row needs one line with a JSON object; {} is an empty one"));
         };
-        let object = json::parse_object(line)
-            .map_err(|error| Failure::invalid(format!("{label}, line {number}, {error}")))?;
-        Ok((object, line.len()))
+        json::parse_sized(line).map_err(|error| Failure::invalid(format!("{label}, line {number}, {error}")))
     }
 
     /// Checks that nothing but blank lines follows the last row.
@@ -171,14 +169,14 @@ impl Source {
         Ok(Some(Batch { points, end: self.place.clone() }))
     }
 
-    /// The point of the next row and the bytes it was read from.
+    /// The point of the next row and the bytes of its vectors and payload.
     fn next_point(&mut self) -> Outcome<(Point, usize)> {
         let mut bytes = 0;
         let payload = match &mut self.payload {
             None => Object::new(),
             Some(payload) => {
-                let (object, length) = payload.next(self.rows)?;
-                bytes += length;
+                let (object, size) = payload.next(self.rows)?;
+                bytes += size;
                 object
             }
         };

@@ -54,6 +54,16 @@ fn aligned<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
     read(&copy)
 }
 
+/// Whether the parts stand where the encoder puts them: nodes, text, zeros, root. They lie inside `bytes` and fill it.
+fn in_place(tape: &Tape<'_>, bytes: &[u8]) -> bool {
+    let start = bytes.as_ptr().addr();
+    let (text_at, text_end) = (tape.nodes.len() * NODE_BYTES, tape.nodes.len() * NODE_BYTES + tape.text.len());
+    let gap = bytes.get(text_end..bytes.len() - ROOT_BYTES).unwrap_or_default();
+    tape.nodes.as_ptr().addr() == start
+        && tape.text.as_ptr().addr() == start + text_at
+        && gap.iter().all(|&byte| byte == 0)
+}
+
 /// A row whose nodes are known to form a tree within the limits, and whose text is known to be text.
 struct Sound<'a> {
     tape: Tape<'a>,
@@ -77,6 +87,9 @@ impl<'a> Sound<'a> {
         let root = if nodes == 0 { 0 } else { ROOT_BYTES };
         if (nodes * NODE_BYTES + text).next_multiple_of(4) + root != bytes.len() {
             return Err(RowError::Length { len: bytes.len() });
+        }
+        if nodes > 0 && !in_place(&tape, bytes) {
+            return Err(RowError::Places);
         }
         let text = std::str::from_utf8(tape.text).map_err(|_| RowError::Utf8)?;
         let row = Sound { tape, text };

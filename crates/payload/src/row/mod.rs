@@ -46,6 +46,9 @@ pub enum RowError {
         /// How many there are.
         len: usize,
     },
+    /// The parts do not stand where the encoder puts them.
+    #[error("the parts of the payload row are out of place")]
+    Places,
     /// The number of top-level keys is impossible.
     #[error("payload row claims {count} top-level keys among {nodes} values")]
     Top {

@@ -223,7 +223,6 @@ fn depth_is_refused_without_recursion() {
     for levels in [PAYLOAD_DEPTH_MAX + 1, 1_000_000] {
         let deep = nested(levels);
         assert_eq!(encode(&deep), Err(ValueError::Depth));
-        deep.dismantle();
         // The same as crafted bytes: each node is the only child of the one before.
         let mut nodes: Vec<Node> =
             (1..levels.min(1 << 20)).map(|first| node(kind::ARRAY, 0, 0, pack(first, 1))).collect();
@@ -321,6 +320,21 @@ fn claims_do_not_multiply_memory() {
     let nodes: Vec<Node> = (0..PAYLOAD_BYTES_MAX / 8 + 1).map(|_| node(kind::NULL, 0, 0, 0)).collect();
     let top = nodes.len() as u32;
     assert_eq!(decode(&archive(nodes, b"", top)), Err(RowError::Limit(ValueError::Bytes)));
+}
+
+#[test]
+fn parts_out_of_place_are_refused() {
+    let row = encode(&Object::from_entries([("a".to_owned(), Value::Null), ("bc".to_owned(), Value::Null)])).unwrap();
+    let (gap, root) = (row.len() - ROOT_BYTES - 1, row.len() - ROOT_BYTES);
+    let mut padded = row.clone();
+    padded[gap] = 1;
+    assert_eq!(decode(&padded), Err(RowError::Places));
+    // Nodes and text as many as before, and both inside, but the text among the nodes.
+    let mut moved = row.clone();
+    moved[root + 8..root + 12].copy_from_slice(&(-(root as i32)).to_le_bytes());
+    assert_eq!(decode(&moved), Err(RowError::Places));
+    assert_eq!(check(&moved), Err(RowError::Places));
+    assert!(decode(&row).is_ok());
 }
 
 #[test]
