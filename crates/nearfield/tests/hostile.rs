@@ -165,7 +165,10 @@ fn a_directory_that_is_no_database_stays_as_it_is() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(place.path().read_dir().unwrap().count(), 0);
     let missing = place.path().join("missing");
-    assert_eq!(Database::open(&missing, Options::default().create(false)).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(
+        Database::open(&missing, Options::default().create(false)).unwrap_err().kind(),
+        ErrorKind::NotFound
+    );
     assert!(!missing.exists());
 }
 

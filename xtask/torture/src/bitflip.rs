@@ -24,7 +24,7 @@ use nearfield_platform::{Dir, Entropy, SeededEntropy, SystemEntropy};
 use crate::sabotage::Lie;
 use damage::Damage;
 use image::{Image, Use};
-use questions::{Asked, Questions};
+use questions::{Asked, Questions, Said};
 use tally::{Outcome, Table};
 
 /// Flip bits in a closed database and see whether each flip is noticed or harmless.
@@ -87,7 +87,8 @@ fn done(words: &Words) -> Result<bool, String> {
         let home = place.path().join(variant.name());
         let questions =
             sample::write(&home, variant, seed).map_err(|error| format!("writing the database: {error}"))?;
-        let trial = Trial::new(Image::read(&home)?, &questions, variant.name())?;
+        let image = Image::read(&home)?.with_stale_lock();
+        let trial = Trial::new(image, &questions, variant.name())?;
         trial.fine(words.bits, seed, &mut table);
         trial.coarse(seed, &mut table);
         trial.real(place.path(), seed, &mut table)?;
@@ -135,7 +136,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Opens the database in `dir` and asks everything.
-    fn ask(&self, dir: Arc<dyn Dir>) -> Vec<Asked> {
+    fn ask(&self, dir: Arc<dyn Dir>) -> Said {
         let options = Options { background: false, ..Options::default() };
         questions::ask(Database::open_in(dir, self.variant, options), self.questions)
     }
@@ -180,9 +181,7 @@ impl<'a> Trial<'a> {
             let home = place.join(format!("{}-{n}", self.variant));
             self.image.damaged(&damage).write(&home)?;
             let run = || questions::ask(Database::open(&home, Options::default()), self.questions);
-            let outcome = self.outcome(catch_unwind(AssertUnwindSafe(run)), || {
-                Image::read(&home).is_ok_and(|after| after.repaired())
-            });
+            let outcome = self.outcome(catch_unwind(AssertUnwindSafe(run)));
             table.add_real(&damage, outcome, self.variant);
             std::fs::remove_dir_all(&home)
                 .map_err(|error| format!("removing {}: {error}", home.display()))?;
@@ -205,22 +204,17 @@ impl<'a> Trial<'a> {
 
     fn judge(&self, table: &mut Table, damage: &Damage) {
         let dir = self.image.damaged(damage).in_memory();
-        let run = || self.ask(Arc::clone(&dir));
-        let outcome = self.outcome(catch_unwind(AssertUnwindSafe(run)), || {
-            Image::of(&*dir).is_ok_and(|after| after.repaired())
-        });
+        let outcome = self.outcome(catch_unwind(AssertUnwindSafe(|| self.ask(dir))));
         table.add(damage, outcome, self.variant);
     }
 
-    fn outcome(&self, asked: std::thread::Result<Vec<Asked>>, repaired: impl Fn() -> bool) -> Outcome {
-        match asked {
-            Err(_) => Outcome::Panicked,
-            Ok(asked) => match questions::differences(&self.expected, &asked) {
-                Some(Ok(())) => Outcome::Detected,
-                Some(Err(wrong)) => Outcome::Wrong(wrong),
-                None if repaired() => Outcome::Repaired,
-                None => Outcome::Unchanged,
-            },
+    fn outcome(&self, said: std::thread::Result<Said>) -> Outcome {
+        let Ok(said) = said else { return Outcome::Panicked };
+        match questions::differences(&self.expected, &said.asked) {
+            Some(Ok(())) => Outcome::Detected,
+            Some(Err(wrong)) => Outcome::Wrong(wrong),
+            None if said.repaired => Outcome::Repaired,
+            None => Outcome::Unchanged,
         }
     }
 }

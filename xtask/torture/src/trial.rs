@@ -37,6 +37,19 @@ struct Standing {
     kept: Model,
 }
 
+impl Standing {
+    /// Does `op` to what the next opening finds. What a name means is what it means now.
+    fn keep(&mut self, op: &Op) {
+        let mut op = op.clone();
+        if let Op::Write(name, _) = &mut op
+            && let Some(target) = self.seen.aliases.get(name)
+        {
+            name.clone_from(target);
+        }
+        self.kept.run(&op);
+    }
+}
+
 /// One run with one fault.
 pub(crate) struct Trial<'a> {
     ops: &'a [Op],
@@ -45,8 +58,8 @@ pub(crate) struct Trial<'a> {
     lost: Option<u64>,
     /// How often a database was opened; each time identities come from another source.
     openings: u64,
-    /// The call that something befell last.
-    fired: Arc<Mutex<Option<Blamed>>>,
+    /// The calls that something befell.
+    fired: Arc<Mutex<Vec<Blamed>>>,
     standings: Vec<Standing>,
     /// Names under which nothing may be acknowledged until the next opening; the catalog's is empty.
     stopped: Vec<String>,
@@ -89,13 +102,13 @@ impl Blamed {
 impl<'a> Trial<'a> {
     pub(crate) fn new(ops: &'a [Op]) -> Trial<'a> {
         let rig = Rig::new(None);
-        let fired = Arc::new(Mutex::new(None));
+        let fired = Arc::new(Mutex::new(Vec::new()));
         let (tell, disk) = (Arc::clone(&fired), Arc::clone(&rig.disk));
         rig.plan.on_fire(move |call, path| {
             let before = disk.ops().checked_sub(1).and_then(|last| disk.op(last));
             let making = call == Call::Write && before == Some((Call::Reserve, path.to_owned()));
             let blamed = Blamed { call, path: path.to_owned(), making };
-            *tell.lock().unwrap_or_else(PoisonError::into_inner) = Some(blamed);
+            tell.lock().unwrap_or_else(PoisonError::into_inner).push(blamed);
         });
         let empty = Standing { seen: Model::default(), kept: Model::default() };
         Trial {
@@ -141,9 +154,9 @@ impl<'a> Trial<'a> {
             let Some(db) = db.as_ref().filter(|_| self.standings.len() <= STANDINGS_MAX) else { continue };
             let fired = self.befallen();
             let outcome = execute(db, op);
-            let befell = self.befallen() != fired;
-            self.settle(op, &outcome, befell);
-            if befell || n % READ_EVERY == 0 {
+            let befell = self.blamed(fired);
+            self.settle(op, &outcome, &befell);
+            if !befell.is_empty() || n % READ_EVERY == 0 {
                 self.look(db);
             }
         }
@@ -201,6 +214,7 @@ impl<'a> Trial<'a> {
         if let Err(error) = db.close()
             && self.befallen() == fired
             && self.stopped.is_empty()
+            && self.wary.is_empty()
         {
             self.violations
                 .push(Violation::new(Kind::Wrong, format!("closing failed without a cause: {error}")));
@@ -235,7 +249,7 @@ impl<'a> Trial<'a> {
     }
 
     /// Draws the conclusions of an operation and its outcome.
-    fn settle(&mut self, op: &Op, outcome: &Outcome, befell: bool) {
+    fn settle(&mut self, op: &Op, outcome: &Outcome, befell: &[Blamed]) {
         let place = self.place(op);
         let stopped = self.stopped.contains(&place);
         let Outcome::Failed(why) = outcome else {
@@ -253,23 +267,21 @@ impl<'a> Trial<'a> {
         if stopped {
             return;
         }
-        if !befell && !self.wary.contains(&place) {
+        if befell.is_empty() && !self.wary.contains(&place) {
             let text = format!("'{op}' failed though nothing had befallen it: {why}");
             self.violations.push(Violation::new(Kind::Wrong, text));
         }
         self.unsure(op);
-        if befell {
-            self.note_stop(place, op);
-        }
+        self.note_stop(place, op, befell);
     }
 
     /// The operation was acknowledged.
-    fn done(&mut self, op: &Op, outcome: &Outcome, befell: bool) {
+    fn done(&mut self, op: &Op, outcome: &Outcome, befell: &[Blamed]) {
         let mut answers = Vec::new();
         self.standings.retain_mut(|standing| {
             answers.push(standing.seen.run(op));
             if outcome.is_success() {
-                standing.kept.run(op);
+                standing.keep(op);
             }
             answers.last() == Some(outcome)
         });
@@ -279,14 +291,11 @@ impl<'a> Trial<'a> {
             // What is there is found at the next look.
             self.standings = Vec::new();
         }
-        if befell && self.blamed().is_some_and(|blamed| blamed.is_log()) && self.changes(op) {
+        if befell.iter().any(Blamed::is_log) && self.changes(op) {
             let text = format!("'{op}' was acknowledged though the log failed under it");
             self.violations.push(Violation::new(Kind::LateAck, text));
         }
-        if befell {
-            let place = self.place(op);
-            self.note_stop(place, op);
-        }
+        self.note_stop(self.place(op), op, befell);
     }
 
     /// The operation failed: it did not happen, or it did, or it will have happened after the next opening.
@@ -294,7 +303,7 @@ impl<'a> Trial<'a> {
         let mut more = Vec::new();
         for standing in &self.standings {
             let mut after = standing.clone();
-            after.kept.run(op);
+            after.keep(op);
             more.push(after.clone());
             after.seen.run(op);
             more.push(after);
@@ -307,35 +316,40 @@ impl<'a> Trial<'a> {
     }
 
     /// Takes down that nothing more may be acknowledged where the log or the manifest failed.
-    fn note_stop(&mut self, place: String, op: &Op) {
-        let Some(blamed) = self.blamed() else { return };
+    fn note_stop(&mut self, place: String, op: &Op, befell: &[Blamed]) {
         let data = matches!(op, Op::Write(..) | Op::Flush(_) | Op::Sync(_));
-        let stops = if data { blamed.is_log() || blamed.is_switch(Phase::Manifest) } else { blamed.is_switch(Phase::Catalog) };
-        if stops {
+        let stops = |blamed: &Blamed| match data {
+            true => blamed.is_log() || blamed.is_switch(Phase::Manifest),
+            false => blamed.is_switch(Phase::Catalog),
+        };
+        if befell.iter().any(stops) {
             self.stopped.push(place.clone());
             self.ever_stopped = true;
         }
-        if data && blamed.may_stop() {
+        if data && befell.iter().any(Blamed::may_stop) {
             self.wary.push(place);
         }
     }
 
-    pub(crate) fn blamed(&self) -> Option<Blamed> {
+    /// The calls that something befell, after so many others.
+    pub(crate) fn blamed(&self, since: u64) -> Vec<Blamed> {
+        let mut blamed = self.fired.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(at) = self.lost.filter(|_| self.befallen() > 0) {
             // The disk has every sync on record.
             let calls = (0..self.rig.disk.ops()).filter_map(|op| self.rig.disk.op(op));
-            let (call, path) = calls.filter(|(call, _)| *call == Call::Sync).nth(at as usize)?;
-            return Some(Blamed { call, path, making: false });
+            let lost = calls.filter(|(call, _)| *call == Call::Sync).nth(at as usize);
+            blamed.extend(lost.map(|(call, path)| Blamed { call, path, making: false }));
         }
-        self.fired.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        blamed.drain(..(since as usize).min(blamed.len()));
+        blamed
     }
 
     /// The collection that an operation touches; the catalog's is empty.
     fn place(&self, op: &Op) -> String {
         match op {
             Op::Write(name, _) | Op::Flush(name) | Op::Sync(name) => {
-                let aliases = self.standings.first().map(|standing| &standing.seen.aliases);
-                aliases.and_then(|aliases| aliases.get(name)).unwrap_or(name).clone()
+                let aliases = self.standings.iter().find_map(|standing| standing.seen.aliases.get(name));
+                aliases.unwrap_or(name).clone()
             }
             _ => String::new(),
         }
@@ -380,7 +394,7 @@ impl<'a> Trial<'a> {
             let some = self.standings.first().and_then(|one| one.seen.collections.get(&name)?.points.keys().next().cloned());
             let op = Op::Write(name, Change::Delete(some.into_iter().collect()));
             let outcome = execute(db, &op);
-            self.settle(&op, &outcome, false);
+            self.settle(&op, &outcome, &[]);
         }
     }
 

@@ -9,6 +9,8 @@ use nearfield_platform::{Dir, MemoryDir};
 
 use super::damage::Damage;
 
+const LOCK: &str = "LOCK";
+
 /// What a file is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Use {
@@ -29,7 +31,7 @@ impl Use {
     pub(super) fn of(path: &str) -> Use {
         let parts: Vec<&str> = path.split('/').collect();
         match parts.as_slice() {
-            ["LOCK"] => Use::Lock,
+            [LOCK] => Use::Lock,
             ["catalog", ..] => Use::Catalog,
             [.., "deltas", _] => Use::Delta,
             [.., "log", _] => Use::Log,
@@ -90,6 +92,7 @@ impl Image {
     }
 
     /// Everything in `dir`.
+    #[cfg(test)]
     pub(super) fn of(dir: &dyn Dir) -> std::io::Result<Image> {
         let mut image = Image::default();
         let mut open = vec![String::new()];
@@ -106,6 +109,12 @@ impl Image {
             }
         }
         Ok(image)
+    }
+
+    /// The same with the lock file of a process that was killed, for a closed database leaves an empty one.
+    pub(super) fn with_stale_lock(mut self) -> Image {
+        self.files.insert(LOCK.to_owned(), Arc::from(*b"4194304 1700000000\n"));
+        self
     }
 
     /// Paths and bytes.
@@ -162,29 +171,10 @@ impl Image {
             let path = home.join(path);
             fs::write(&path, bytes).map_err(failed)?;
             let mut permissions = fs::metadata(&path).map_err(failed)?.permissions();
-            permissions.set_readonly(!path.ends_with("LOCK"));
+            permissions.set_readonly(!path.ends_with(LOCK));
             fs::set_permissions(&path, permissions).map_err(failed)?;
         }
         Ok(())
-    }
-
-    /// True if opening had to do something about damage: a torn file was put aside, or the newest value of a cell is passed over.
-    pub(super) fn repaired(&self) -> bool {
-        let mut newest: BTreeMap<&str, (u64, &[u8])> = BTreeMap::new();
-        for (path, bytes) in self.files() {
-            let Some((folder, name)) = path.rsplit_once('/') else { continue };
-            let Some(version) = name.strip_prefix("MANIFEST-").and_then(|digits| digits.parse().ok()) else {
-                continue;
-            };
-            let value = newest.entry(folder).or_insert((version, bytes));
-            if version > value.0 {
-                *value = (version, bytes);
-            }
-        }
-        let passed_over = newest
-            .values()
-            .any(|(version, bytes)| nearfield_collection::decode_cell(bytes, *version).is_err());
-        passed_over || self.files.keys().any(|path| path.ends_with(".torn"))
     }
 }
 

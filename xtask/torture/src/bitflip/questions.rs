@@ -36,13 +36,29 @@ pub(super) struct Asked {
     pub(super) answer: Result<Answer>,
 }
 
-/// Asks `db` everything. One that did not open answers everything with its error's kind.
-pub(super) fn ask(db: Result<Database>, questions: &Questions) -> Vec<Asked> {
-    let mut asked = Vec::new();
+/// All that a database said.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) asked: Vec<Asked>,
+    /// It found damage that cost nothing, and tells.
+    pub(super) repaired: bool,
+}
+
+/// Asks `db` everything. One that did not open answers nothing else.
+pub(super) fn ask(db: Result<Database>, questions: &Questions) -> Said {
     let db = match db {
         Ok(db) => db,
-        Err(error) => return vec![Asked { question: "opening".to_owned(), answer: Err(error) }],
+        Err(error) => {
+            let asked = vec![Asked { question: "opening".to_owned(), answer: Err(error) }];
+            return Said { asked, repaired: false };
+        }
     };
+    let asked = ask_open(&db, questions);
+    Said { asked, repaired: !db.repaired().is_empty() }
+}
+
+fn ask_open(db: &Database, questions: &Questions) -> Vec<Asked> {
+    let mut asked = Vec::new();
     let mut add = |question: String, answer| asked.push(Asked { question, answer });
     add("collections".to_owned(), Ok(Answer::Names(db.collections())));
     add("aliases".to_owned(), Ok(Answer::Aliases(db.aliases())));
