@@ -209,7 +209,7 @@ fn point(n: u64) -> Point {
 pub(crate) fn payload(n: u64) -> Object {
     let inner = Object::from_entries([
         ("leer".to_owned(), Value::Array(Vec::new())),
-        ("ü".to_owned(), Value::Bool(n % 2 == 0)),
+        ("ü".to_owned(), Value::Bool(n.is_multiple_of(2))),
     ]);
     match n % 3 {
         0 => Object::from_entries([

@@ -3,6 +3,7 @@
 //! libFuzzer needs code compiled with coverage counters, which only a nightly compiler gives; cargo does it with the flags of
 //! [`COVERAGE`], no further tool is needed. What is built that way, the inputs found on the way, the logs and what broke a target
 //! lie in `fuzz` of the build's target folder.
+#![expect(clippy::disallowed_types, reason = "what the fuzzer prints goes to a file of the build's folder")]
 
 use std::fmt::Write as _;
 use std::fs;

@@ -15,19 +15,14 @@ use crate::output::shorten;
 /// So many names are listed in an error.
 const NAMES_SHOWN: usize = 12;
 
-/// The folder that every database has: the one thing known here of the layout, so that a directory of something else is not made
-/// into a database by looking at it.
-const CATALOG: &str = "catalog";
-
 /// Opens a database that must be there.
 pub(crate) fn open(target: &Target) -> Outcome<Database> {
-    if !target.path.join(CATALOG).is_dir() {
+    Database::open(&target.path, options(target.trust).create(false)).map_err(|error| {
+        let missing = error.kind() == ErrorKind::NotFound;
+        let failure = Failure::from(error);
         let advice = "`nearfield import` and `nearfield collections DB create` make one, `nearfield demo` one with data";
-        return Err(
-            Failure::not_found(format!("there is no database at {}", target.path.display())).advise(advice)
-        );
-    }
-    Ok(Database::open(&target.path, options(target.trust).create(false))?)
+        if missing { failure.advise(advice) } else { failure }
+    })
 }
 
 /// Opens a database, making it if it is missing.
@@ -41,11 +36,18 @@ fn options(trust: Trust) -> Options {
 
 /// The collection called `name` or that this alias stands for.
 pub(crate) fn collection(database: &Database, name: &str) -> Outcome<Collection> {
-    database.collection(name).map_err(|error| {
+    let collection = database.collection(name).map_err(|error| {
         let missing = error.kind() == ErrorKind::NotFound;
         let failure = Failure::from(error);
         if missing { failure.advise(there_is("collections", database.collections().iter())) } else { failure }
-    })
+    })?;
+    for what in database.repaired() {
+        eprintln!(
+            "warning: damage was found and nothing was lost, but look after the disk: {}",
+            shorten(&what, 1_000)
+        );
+    }
+    Ok(collection)
 }
 
 /// The vector `using`, or the one that is meant if none is named: the one without a name or the only one.

@@ -27,7 +27,10 @@ pub(crate) fn repair(
 ) -> Result<Report, LogError> {
     let mut report = scan.report();
     let in_doubt = |file: &LogFile| file.last > scan.durable;
-    if !scan.torn && scan.stale.is_empty() && !scan.files.iter().any(in_doubt) {
+    // A file without frames says nothing of what is durable, not even of its own header: whoever began it may have been stopped
+    // before the first sync. Once a later generation stands behind it, its header is as durable as all before.
+    let is_bare = scan.files.last().is_some_and(|tail| tail.last < tail.first);
+    if !scan.torn && !is_bare && scan.stale.is_empty() && !scan.files.iter().any(in_doubt) {
         return Ok(report);
     }
     let mut mend = Mend { dir, path, leftovers: &mut scan.leftovers };
@@ -41,7 +44,7 @@ pub(crate) fn repair(
             mend.keep(tail)?;
             report.torn += 1;
         }
-        if scan.torn || in_doubt(tail) {
+        if scan.torn || is_bare || in_doubt(tail) {
             let seed = FrameSeed::new(wal_uuid, tip.file_no);
             let mark = clean_mark(&seed, tip.epoch, tip.next_seq, tip.prev_crc);
             // Nothing may follow a `Seal`.

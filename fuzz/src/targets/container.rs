@@ -27,7 +27,7 @@ pub fn container(bytes: &[u8]) {
         let blocks = range.start / BLOCK_BYTES as u64..range.end.div_ceil(BLOCK_BYTES as u64);
         let sound = range.is_empty() || blocks.clone().all(|block| file.verify_block(block).is_ok());
         let mut seen = None;
-        let read = blob.read_many(&[range.clone()], &mut |_, bytes| seen = Some(bytes.to_vec()));
+        let read = blob.read_many(std::slice::from_ref(&range), &mut |_, bytes| seen = Some(bytes.to_vec()));
         assert_eq!((read.is_ok(), seen.is_some()), (sound, sound), "section {section} at {range:?}");
         assert!(seen.is_none_or(|seen| seen == file.region()[range.start as usize..range.end as usize]));
     }

@@ -126,7 +126,11 @@ struct Trial<'a> {
 impl<'a> Trial<'a> {
     fn new(image: Image, questions: &'a Questions, variant: &'static str) -> Result<Trial<'a>, String> {
         let mut trial = Trial { image, questions, expected: Vec::new(), variant };
-        trial.expected = trial.ask(trial.image.in_memory());
+        let said = trial.ask(trial.image.in_memory());
+        if said.repaired {
+            return Err("the database is whole, and says that it was repaired".to_owned());
+        }
+        trial.expected = said.asked;
         match trial.expected.iter().find(|asked| asked.answer.is_err()) {
             None => Ok(trial),
             Some(asked) => {
