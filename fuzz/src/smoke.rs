@@ -30,7 +30,7 @@ const TRIPLE: &str = "x86_64-unknown-linux-gnu";
 const PROGRAM: &str = "nearfield-libfuzzer";
 /// Longest input. With it no decoder may allocate more than four times that and 64 MiB at once.
 const INPUT_BYTES_MAX: u64 = 16 << 10;
-const ALLOCATION_MIB_MAX: u64 = 64 + 4 * INPUT_BYTES_MAX.div_ceil(1 << 20);
+const ALLOCATION_MIB_MAX: u64 = 64 + (4 * INPUT_BYTES_MAX).div_ceil(1 << 20);
 const MEMORY_MIB_MAX: u64 = 512;
 const TIMEOUT_SECONDS: u64 = 5;
 /// Mutations a target of the stable replay.

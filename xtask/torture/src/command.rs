@@ -118,7 +118,8 @@ fn done(words: Words) -> Result<bool, String> {
     };
     let threads =
         words.threads.or_else(|| std::thread::available_parallelism().ok().map(usize::from)).unwrap_or(1);
-    let all = words.kills.is_none() && words.images.is_none() && words.faults.is_none() && words.sabotage.is_none();
+    let all =
+        words.kills.is_none() && words.images.is_none() && words.faults.is_none() && words.sabotage.is_none();
     let lies = words.sabotage.map(|lies| lies.0).unwrap_or_default();
     // With something to be done broken, it is done broken, and what is found is shown.
     let lie = lies.first().copied().filter(|_| words.kills.is_some() || words.images.is_some());

@@ -107,7 +107,8 @@ fn sweep(seed: u64, threads: usize) -> Figures {
         (rehearsal.rig.plan.calls(), rehearsal.rig.plan.calls_of(Call::Sync))
     };
     let ends = |blow| if blow == Blow::LostPages { syncs } else { calls };
-    let trials: Vec<(u64, Blow)> = BLOWS.iter().flat_map(|&blow| (0..ends(blow)).map(move |at| (at, blow))).collect();
+    let trials: Vec<(u64, Blow)> =
+        BLOWS.iter().flat_map(|&blow| (0..ends(blow)).map(move |at| (at, blow))).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         let mut figures = Figures::default();
@@ -140,7 +141,8 @@ fn one(ops: &[Op], at: u64, blow: Blow, seed: u64, figures: &mut Figures) {
     figures.refused += trial.refused;
     figures.stopped += u64::from(trial.ever_stopped);
     figures.images += trial.images;
-    let place = format!("again: cargo xtask crash --faults 1 --seed {seed} ({blow:?} at call {at}: {blamed:?})");
+    let place =
+        format!("again: cargo xtask crash --faults 1 --seed {seed} ({blow:?} at call {at}: {blamed:?})");
     figures.tally.add(&trial.violations, place);
 }
 

@@ -356,7 +356,7 @@ impl Victim {
         let after = match target {
             Some(_) => TARGET_WITHIN,
             None if early => Duration::from_micros(random.below(6_000)),
-            None => Duration::from_micros(random.below(1 << (10 + random.below(8)))),
+            None => Duration::from_micros(random.below(1 << (10 + random.below(9)))),
         };
         let mut lines = Vec::new();
         let mut hung = false;

@@ -57,7 +57,8 @@ fn aligned<T>(bytes: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
 /// Whether the parts stand where the encoder puts them: nodes, text, zeros, root. They lie inside `bytes` and fill it.
 fn in_place(tape: &Tape<'_>, bytes: &[u8]) -> bool {
     let start = bytes.as_ptr().addr();
-    let (text_at, text_end) = (tape.nodes.len() * NODE_BYTES, tape.nodes.len() * NODE_BYTES + tape.text.len());
+    let (text_at, text_end) =
+        (tape.nodes.len() * NODE_BYTES, tape.nodes.len() * NODE_BYTES + tape.text.len());
     let gap = bytes.get(text_end..bytes.len() - ROOT_BYTES).unwrap_or_default();
     tape.nodes.as_ptr().addr() == start
         && tape.text.as_ptr().addr() == start + text_at

@@ -324,7 +324,8 @@ fn claims_do_not_multiply_memory() {
 
 #[test]
 fn parts_out_of_place_are_refused() {
-    let row = encode(&Object::from_entries([("a".to_owned(), Value::Null), ("bc".to_owned(), Value::Null)])).unwrap();
+    let row = encode(&Object::from_entries([("a".to_owned(), Value::Null), ("bc".to_owned(), Value::Null)]))
+        .unwrap();
     let (gap, root) = (row.len() - ROOT_BYTES - 1, row.len() - ROOT_BYTES);
     let mut padded = row.clone();
     padded[gap] = 1;

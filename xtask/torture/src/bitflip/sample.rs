@@ -115,8 +115,10 @@ fn payload(n: u64) -> Object {
     payload.set("number", n);
     if n % 4 != 3 {
         payload.set("title", format!("Ein Titel für {n}, {}", "lang ".repeat(n as usize % 6)));
-        payload
-            .set("tags", vec![Value::from("a"), (n as f64 / 8.0).into(), Value::Null, n.is_multiple_of(2).into()]);
+        payload.set(
+            "tags",
+            vec![Value::from("a"), (n as f64 / 8.0).into(), Value::Null, n.is_multiple_of(2).into()],
+        );
     }
     payload
 }
