@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
 use crate::corpus;
+use crate::seeds::seeds;
 
 /// Coverage at every edge, inline counters and compared values, as libFuzzer asks for them; overflow and broken assertions
 /// are findings.
@@ -177,6 +178,9 @@ impl Run {
             (place.join("found").join(target), place.join("broken").join(target), place.join("logs"));
         for folder in [&found, &broken, &logs] {
             fs::create_dir_all(folder).map_err(|error| format!("making {}: {error}", folder.display()))?;
+        }
+        for (name, bytes) in seeds(target) {
+            fs::write(found.join(&name), bytes).map_err(|error| format!("writing {name}: {error}"))?;
         }
         let log = logs.join(format!("{target}.txt"));
         let output = fs::File::create(&log).map_err(|error| format!("making {}: {error}", log.display()))?;

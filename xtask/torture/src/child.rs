@@ -138,7 +138,7 @@ fn open(watched: &Arc<Watched>, random: &SeededEntropy) -> Result<Database, Stri
     watched.opening(true);
     let settings = Settings::draw(random);
     let dir = Arc::clone(watched) as Arc<dyn Dir>;
-    let opened = Database::open_in(dir, "the torture chamber", settings.options()).and_then(|db| {
+    let opened = Database::open_in(dir, "the database to be killed", settings.options()).and_then(|db| {
         db.collections().iter().try_for_each(|name| db.collection(name).map(drop))?;
         Ok(db)
     });

@@ -159,7 +159,7 @@ mod tests {
         for (number, blow) in BLOWS.into_iter().enumerate() {
             (number as u64..200).step_by(23).for_each(|at| one(&ops, at, blow, 5, &mut figures));
         }
-        assert_eq!(figures.tally.shown(), [String::new(); 0]);
+        assert!(figures.tally.shown().is_empty(), "{:?}", figures.tally.shown());
         assert!(figures.fired > 50 && figures.refused > figures.fired / 2, "{figures:?}");
     }
 }

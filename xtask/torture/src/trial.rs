@@ -280,7 +280,8 @@ impl<'a> Trial<'a> {
         let mut answers = Vec::new();
         self.standings.retain_mut(|standing| {
             answers.push(standing.seen.run(op));
-            if outcome.is_success() {
+            // What changed nothing was not written either, whatever an earlier failure may have left.
+            if outcome.is_success() && *outcome != Outcome::Count(0) {
                 standing.keep(op);
             }
             answers.last() == Some(outcome)

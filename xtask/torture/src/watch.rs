@@ -2,6 +2,10 @@
 //! process dead, and lets the killing begin at a chosen call of a chosen kind of work.
 //!
 //! The killing itself is the business of [`Faults`](nearfield_platform::Faults) below it.
+#![expect(
+    clippy::disallowed_types,
+    reason = "the note is written beside the directory under watch, not through it"
+)]
 
 use std::fs::File as Note;
 use std::io;
