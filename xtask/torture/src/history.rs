@@ -231,3 +231,67 @@ impl Instance {
         violations
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::workload::Change;
+    use nearfield::{CollectionConfig, Metric, Point};
+
+    fn upsert(id: u64) -> Op {
+        Op::Write("c0".to_owned(), Change::Upsert(vec![Point::new(id, vec![id as f32])]))
+    }
+
+    /// A collection made within calls 0 to 10, then points 1, 2 and 3, each within ten calls more; the first two are durable.
+    fn three_points() -> (History, Vec<Model>) {
+        let mut history = History::default();
+        let mut states = vec![Model::default()];
+        let create = Op::Create("c0".to_owned(), CollectionConfig::new(1, Metric::Dot));
+        let db = Database::in_memory().unwrap();
+        for (at, op) in [create, upsert(1), upsert(2), upsert(3)].into_iter().enumerate() {
+            history.begin(&op, at * 10);
+            assert_eq!(crate::workload::execute(&db, &op), history.expected());
+            let durability = if at < 3 { Durability::Sync } else { Durability::Process };
+            history.end(&op, at * 10 + 10, &db, durability);
+            states.push(history.model.clone());
+        }
+        // A database in memory calls everything synced; here the third point is only in the page cache.
+        history.instances[0].floors.pop();
+        (history, states)
+    }
+
+    fn kinds(history: &History, calls: usize, found: &Model) -> Vec<Kind> {
+        let judged = history.judge(calls, found).err().unwrap_or_default();
+        judged.into_iter().map(|violation| violation.kind).collect()
+    }
+
+    #[test]
+    fn an_operation_under_way_may_be_there_and_one_not_begun_may_not() {
+        let (history, states) = three_points();
+        assert_eq!(kinds(&history, 15, &states[1]), []);
+        assert_eq!(kinds(&history, 15, &states[2]), []);
+        assert_eq!(kinds(&history, 15, &states[3]), [Kind::Half, Kind::Resurrected, Kind::Resurrected]);
+        assert_eq!(kinds(&history, 5, &states[0]), []);
+        assert_eq!(kinds(&history, 5, &states[1]), []);
+    }
+
+    #[test]
+    fn what_is_durable_may_not_be_missing_and_the_rest_only_from_the_end() {
+        let (history, states) = three_points();
+        assert_eq!(kinds(&history, 40, &states[3]), []);
+        assert_eq!(kinds(&history, 40, &states[4]), []);
+        assert_eq!(kinds(&history, 40, &states[2]), [Kind::Lost]);
+        assert_eq!(kinds(&history, 40, &states[0]), [Kind::Lost]);
+        let mut hole = states[4].clone();
+        hole.run(&Op::Write("c0".to_owned(), Change::Delete(vec![2.into()])));
+        assert_eq!(kinds(&history, 40, &hole), [Kind::Half, Kind::Lost, Kind::Resurrected]);
+    }
+
+    #[test]
+    fn a_second_history_begins_with_what_was_found() {
+        let (_, states) = three_points();
+        let history = History::of(&states[2]);
+        assert_eq!(kinds(&history, 0, &states[2]), []);
+        assert_eq!(kinds(&history, 9, &states[1]), [Kind::Half, Kind::Lost]);
+    }
+}

@@ -1,6 +1,6 @@
 //! Power cuts: one run of a workload in memory, then the disk as it may be after any of its calls, again and again.
 //!
-//! Each image is opened as a database of its own and compared with the [`History`] of the run: what had to survive (acknowledged
+//! Each image is opened as a database of its own and compared with the `History` of the run: what had to survive (acknowledged
 //! in `sync`, or covered by a sync the database told of in `process`), what may have (begun), and in which order. Some images
 //! are opened on a disk whose power is cut again, during or after the repair.
 

@@ -1,7 +1,7 @@
 //! A layer over a directory that knows what the engine is doing, by the paths it names, leaves word of it for whoever finds the
 //! process dead, and lets the killing begin at a chosen call of a chosen kind of work.
 //!
-//! The killing itself is the business of [`Faults`](nearfield_platform::Faults) below it.
+//! The killing itself is the business of [`Faults`] below it.
 #![expect(
     clippy::disallowed_types,
     reason = "the note is written beside the directory under watch, not through it"
