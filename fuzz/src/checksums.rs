@@ -47,6 +47,13 @@ pub fn cell(bytes: &mut [u8]) {
     sum(bytes, 0, end);
 }
 
+/// Mends the header of a log file.
+pub fn log_header(bytes: &mut [u8]) {
+    if bytes.len() >= wal::HEADER_BYTES {
+        sum(bytes, 0, wal::HEADER_BYTES - 4);
+    }
+}
+
 /// Mends a log file: its header, each frame's checksum, each frame's note of the one before, and what a seal says of the
 /// frames. With `before`, the header continues a file whose last frame has that checksum. Answers the checksum of the last
 /// frame.

@@ -6,7 +6,7 @@ use nearfield_payload::encode;
 
 use crate::checksums::MEND;
 use crate::fixtures;
-use crate::targets::wal_recover::{CHAIN, LEFTOVERS, NAMED};
+use crate::targets::wal_recover::{CHAIN, DAMAGED_HEADERS, LEFTOVERS, NAMED};
 
 /// Names and bytes of the seeds of `target`; none for a target that does not exist.
 pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
@@ -73,7 +73,7 @@ fn log_folders() -> Vec<Vec<u8>> {
     let second = nearfield_wal::scan(&files[1]).map_or(0, |scan| scan.header.first_seq.0 as u32);
     let torn = [pieces[0].clone(), piece(&files[1][..files[1].len() / 2])];
     vec![
-        input(NAMED, 0, 0, &pieces),
+        input(NAMED | DAMAGED_HEADERS, 0, 0, &pieces),
         input(NAMED | MEND | CHAIN | LEFTOVERS, 0, 0, &pieces),
         input(NAMED | MEND | CHAIN, second, second, &pieces[1..]),
         input(NAMED | MEND, 0, 0, &torn),

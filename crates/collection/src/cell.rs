@@ -99,8 +99,12 @@ impl ManifestCell {
     fn load(&self, version: u64) -> Result<Vec<u8>> {
         let path = self.path(version);
         let region = self.dir.open(&path).map_err(|e| Error::io(format!("reading {path}"), e))?;
-        let value = decode(&region, version)
-            .map_err(|why| Error::new(ErrorKind::Corrupt, format!("{path}: {why}")))?;
+        let value = decode(&region, version).map_err(|why| {
+            // What a newer program wrote is no damage: passing it over would go on from an older state.
+            let newer = matches!(why, CellError::Tag(TagError::TooNew { .. }));
+            let kind = if newer { ErrorKind::Unsupported } else { ErrorKind::Corrupt };
+            Error::new(kind, format!("{path}: {why}"))
+        })?;
         Ok(value.to_vec())
     }
 
@@ -151,6 +155,9 @@ impl Cell for ManifestCell {
             return Err(Error::new(ErrorKind::Unavailable, context));
         }
         let version = newest.unwrap_or(0) + 1;
+        if version > VERSION_MAX {
+            return Err(Error::new(ErrorKind::Corrupt, format!("{} has used up its versions", self.folder)));
+        }
         let path = self.path(version);
         if let Err(error) = self.dir.replace(&path, &encode(version, bytes)) {
             let error = Error::io(format!("writing {path}"), error);
@@ -247,5 +254,41 @@ pub fn decode(bytes: &[u8], version: u64) -> std::result::Result<&[u8], CellErro
     match decoder.left() as u64 {
         found if found == expected => Ok(&covered[HEAD_BYTES..]),
         found => Err(CellError::Length { found, expected }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearfield_platform::MemoryDir;
+
+    use super::*;
+
+    fn cell(files: &[(u64, &[u8])]) -> ManifestCell {
+        let dir = MemoryDir::new();
+        dir.make_dir("c").unwrap();
+        for (version, bytes) in files {
+            dir.replace(&format!("c/MANIFEST-{version:020}"), bytes).unwrap();
+        }
+        ManifestCell::new(dir, "c")
+    }
+
+    #[test]
+    fn a_value_of_a_newer_program_is_not_passed_over() {
+        let mut newer = encode(2, b"new");
+        newer[4] = CELL_VERSION as u8 + 1;
+        let end = newer.len() - 4;
+        let crc = crc32c(&newer[..end]);
+        newer[end..].copy_from_slice(&crc.to_le_bytes());
+        let cell = cell(&[(1, &encode(1, b"old")), (2, &newer)]);
+        assert_eq!(cell.read().unwrap_err().kind(), ErrorKind::Unsupported);
+        assert!(cell.swap_if(Some(1), b"next").is_err());
+    }
+
+    #[test]
+    fn the_last_version_has_no_successor_and_no_file_a_larger_one() {
+        let last = cell(&[(VERSION_MAX, &encode(VERSION_MAX, b"last"))]);
+        assert_eq!(last.read().unwrap().map(|found| found.version), Some(VERSION_MAX));
+        assert_eq!(last.swap_if(Some(VERSION_MAX), b"next").unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(cell(&[(u64::MAX, &encode(u64::MAX, b"x"))]).read().unwrap(), None);
     }
 }

@@ -118,8 +118,24 @@ impl Collection {
         let writable = self.check_writable();
         let log = self.writer.lock().log.take();
         self.shut();
-        let ended = log.map_or(Ok(()), |log| log.close().map(drop).map_err(|e| self.log_error(e)));
+        let ended = match log.map(|log| log.close().map_err(|e| self.log_error(e))) {
+            Some(Ok(durable)) if writable.is_ok() => self.record(&mut ledger, durable),
+            ended => ended.transpose().map(drop),
+        };
         writable.and(ended)
+    }
+
+    /// Writes down in the manifest how far the log is durable, so that a log that loses its end later is told from one that
+    /// never had it.
+    fn record(&self, ledger: &mut Ledger, durable: Seq) -> Result<()> {
+        if ledger.manifest.synced >= durable {
+            return Ok(());
+        }
+        match self.commit(ledger, ledger.manifest.clone()) {
+            // Without room only that record is missing.
+            Err(error) if error.kind() == ErrorKind::Full => Ok(()),
+            committed => committed,
+        }
     }
 
     /// Waits for room in memory: with too many heads waiting to be sealed, a writer seals them itself.

@@ -71,14 +71,15 @@ impl Collection {
         }
     }
 
-    /// Opens the collection in `folder` for writing. The caller holds the database's lock.
+    /// Opens the collection `uuid` in `folder` for writing. The caller holds the database's lock.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if truth is damaged or missing, naming the file.
+    /// [`ErrorKind::Corrupt`] if truth is damaged, missing or another collection's, naming the file.
     pub fn open(
         dir: &Arc<dyn Dir>,
         folder: &str,
+        uuid: [u8; 16],
         options: CollectionOptions,
     ) -> Result<(Arc<Collection>, OpenReport)> {
         let mut report = OpenReport::default();
@@ -90,6 +91,10 @@ impl Collection {
             )
         })?;
         let manifest = decode_manifest(&found.bytes, folder, found.version)?;
+        if manifest.collection != uuid {
+            let context = format!("{folder}/MANIFEST-{:020} belongs to another collection", found.version);
+            return Err(Error::new(ErrorKind::Corrupt, context));
+        }
         let fell_back = !found.damaged.is_empty();
         report
             .repaired

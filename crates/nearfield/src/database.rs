@@ -171,7 +171,7 @@ impl Database {
             Some(shard) => shard,
             None => {
                 let options = self.shared.collection_options();
-                let opened = Shard::open(&self.shared.dir, &shard_folder(uuid), options);
+                let opened = Shard::open(&self.shared.dir, &shard_folder(uuid), uuid, options);
                 let (shard, report) = opened.map_err(|e| e.within(format_args!("collection {found:?}")))?;
                 let repaired =
                     report.repaired.into_iter().map(|what| format!("collection {found:?}: {what}"));

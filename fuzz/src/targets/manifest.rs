@@ -27,7 +27,8 @@ pub fn manifest(bytes: &[u8]) {
     for folder in ["segments", "deltas", "staging", "log"] {
         dir.make_dir(&format!("c/{folder}")).expect("memory has room");
     }
-    let collection = match Collection::open(&dir, "c", fixtures::collection_options()) {
+    let uuid = decoded.as_ref().map_or([0; 16], |manifest| manifest.collection);
+    let collection = match Collection::open(&dir, "c", uuid, fixtures::collection_options()) {
         Ok((collection, _)) => collection,
         Err(error) => {
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{error}");
@@ -37,11 +38,11 @@ pub fn manifest(bytes: &[u8]) {
     let manifest = decoded.expect("a manifest that is not understood opens nothing");
     assert!(manifest.segments.is_empty(), "segments without files were opened");
     assert_eq!((collection.config(), collection.view().count()), (&manifest.config, 0));
-    write_on(&dir, &collection);
+    write_on(&dir, &collection, uuid);
 }
 
 /// Stores a point and looks for it after a close.
-fn write_on(dir: &Arc<dyn Dir>, collection: &Collection) {
+fn write_on(dir: &Arc<dyn Dir>, collection: &Collection, uuid: [u8; 16]) {
     let point = |config: &nearfield_collection::CollectionConfig| {
         let vectors =
             config.vectors().map(|(name, vector)| (name.to_owned(), vec![1.0; vector.dim as usize]));
@@ -49,6 +50,7 @@ fn write_on(dir: &Arc<dyn Dir>, collection: &Collection) {
     };
     collection.upsert(vec![point(collection.config())]).expect("it fits the configuration");
     collection.close().expect("memory does not fail");
-    let (again, report) = Collection::open(dir, "c", fixtures::collection_options()).expect("it was closed");
+    let again = Collection::open(dir, "c", uuid, fixtures::collection_options());
+    let (again, report) = again.expect("it was closed");
     assert_eq!((again.view().count(), report.replayed, report.repaired.len()), (1, 1, 0));
 }

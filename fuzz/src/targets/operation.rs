@@ -12,6 +12,7 @@ use super::input::Input;
 use crate::fixtures;
 
 const OPERATIONS_MAX: usize = 16;
+const UUID: [u8; 16] = [1; 16];
 
 /// Input: operations, each after its length (u16). They are logged as they are and replayed into a collection.
 ///
@@ -44,7 +45,7 @@ fn log(dir: &Arc<dyn Dir>, bytes: &[u8]) {
         dir.make_dir(&format!("c/{folder}")).expect("memory has room");
     }
     let manifest = Manifest {
-        collection: [1; 16],
+        collection: UUID,
         wal: fixtures::LOG,
         flushed: Seq::ZERO,
         synced: Seq::ZERO,
@@ -68,7 +69,7 @@ fn log(dir: &Arc<dyn Dir>, bytes: &[u8]) {
 }
 
 fn open(dir: &Arc<dyn Dir>) -> nearfield_collection::Result<Arc<Collection>> {
-    Collection::open(dir, "c", fixtures::collection_options()).map(|(collection, _)| collection)
+    Collection::open(dir, "c", UUID, fixtures::collection_options()).map(|(collection, _)| collection)
 }
 
 /// What a view answers, in words, for vectors may hold NaN. `None` where an id occurs twice, which only a crafted log does.

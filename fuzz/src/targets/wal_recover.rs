@@ -19,6 +19,10 @@ pub const NAMED: u8 = 4;
 /// Bit of the control byte: the folder holds what killed processes leave behind, too.
 pub const LEFTOVERS: u8 = 8;
 
+/// Bit of the control byte: headers stay as they are even where nothing else is mended. Else their checksums are made true, for
+/// the search for what a damaged header was takes longer than all the rest.
+pub const DAMAGED_HEADERS: u8 = 16;
+
 const FILES_MAX: usize = 8;
 
 /// Input: control byte, Seq recorded as durable and Seq flushed (u32 each), then files, each after its length (u16).
@@ -73,6 +77,9 @@ fn folder(pieces: &[u8], control: u8) -> Arc<MemoryDir> {
         let mut file = input.piece().to_vec();
         if control & MEND != 0 {
             last = Some(checksums::log_file(&mut file, last.filter(|_| control & CHAIN != 0)));
+        }
+        if control & (MEND | DAMAGED_HEADERS) == 0 {
+            checksums::log_header(&mut file);
         }
         let first = if control & NAMED != 0 { checksums::u64_at(&file, 32) } else { n as u64 };
         put(&format!("{first:020}.log"), &file);
