@@ -22,6 +22,9 @@ use crate::manifest::{FileKind, Manifest, SegmentEntry};
 use crate::operation::Operation;
 use crate::version::Member;
 
+/// What to do about a damaged truth file.
+pub(crate) const UNTRUSTED: &str = "the data in it cannot be trusted: restore it from a snapshot or a copy";
+
 /// What opening a collection found worth telling.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OpenReport {
@@ -232,10 +235,8 @@ fn open_segment(dir: &dyn Dir, folder: &str, schema: &Schema, entry: &SegmentEnt
     let delta_path = entry.delta.as_ref().map(|(number, _)| delta_path(folder, entry.id, *number));
     let delta = delta_path.as_deref().zip(entry.delta.as_ref().map(|(_, file)| &file.summary));
     let opened = Sealed::open(dir, &segment_folder(folder, entry.id), schema, entry.rows, &files, delta);
-    opened.map_err(|(path, e)| {
-        let hint = "the data in it cannot be trusted: restore it from a snapshot or a copy";
-        Error::caused(ErrorKind::Corrupt, format!("{path} is damaged ({hint})"), e)
-    })
+    opened
+        .map_err(|(path, e)| Error::caused(ErrorKind::Corrupt, format!("{path} is damaged ({UNTRUSTED})"), e))
 }
 
 fn log_open_error(folder: &str, error: LogError) -> Error {

@@ -12,7 +12,8 @@ use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::point::{Hit, NamedVectors, Query, Record, With};
 use crate::prepare;
-use crate::version::Version;
+use crate::recovery::UNTRUSTED;
+use crate::version::{Member, Version};
 
 /// What a reader sees: it does not change, however much is written beside it.
 ///
@@ -90,7 +91,7 @@ impl View {
                 (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
             let ask = Ask { vector, query: query.vector, limit: query.limit, seen: self.seen, bound };
             let searched = member.segment.search(&ask, &Budget::unlimited(), &mut scratch);
-            let (found, _) = searched.map_err(search_error)?;
+            let (found, _) = searched.map_err(|e| self.located(&member.segment, search_error(e)))?;
             merge(&mut winners, &member.segment, found, query.limit);
         }
         let hit = |winner: Winner<'_>| {
@@ -107,11 +108,18 @@ impl View {
     /// [`ErrorKind::Corrupt`], naming the segment.
     pub fn verify(&self) -> Result<()> {
         for member in self.version.members() {
-            if let (Segment::Sealed(sealed), Some(number)) = (&member.segment, member.number) {
-                sealed.verify().map_err(|e| damage(e).within(format_args!("segment {number}")))?;
-            }
+            damaged_file(member).map_or(Ok(()), Err)?;
         }
         Ok(())
+    }
+
+    /// An error that says which file is damaged, where the error at hand only says that one is.
+    fn located(&self, segment: &Segment, error: Error) -> Error {
+        if error.kind() != ErrorKind::Corrupt {
+            return error;
+        }
+        let member = self.version.members().iter().find(|member| std::ptr::eq(&member.segment, segment));
+        member.and_then(damaged_file).unwrap_or(error)
     }
 
     fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
@@ -126,8 +134,10 @@ impl View {
         slot: Slot,
         with: With,
     ) -> Result<(Option<Object>, Option<NamedVectors>)> {
-        let payload = if with.payload { Some(read_payload(segment, slot, self.seen)?) } else { None };
-        let vectors = if with.vectors { Some(self.read_vectors(segment, slot)?) } else { None };
+        let located = |error| self.located(segment, error);
+        let payload =
+            with.payload.then(|| read_payload(segment, slot, self.seen)).transpose().map_err(located)?;
+        let vectors = with.vectors.then(|| self.read_vectors(segment, slot)).transpose().map_err(located)?;
         Ok((payload, vectors))
     }
 
@@ -179,6 +189,17 @@ fn check_limit(limit: usize) -> Result<()> {
     }
     const { assert!(BATCH_POINTS_MAX <= LIMIT_MAX, "whatever can be written in one go can be read in one") };
     Ok(())
+}
+
+/// What is wrong with the files of a sealed segment, if anything is. O(bytes not checked yet).
+fn damaged_file(member: &Member) -> Option<Error> {
+    let (Segment::Sealed(sealed), Some(number)) = (&member.segment, member.number) else { return None };
+    let (file, error) = sealed.verify().err()?;
+    let place = format!("segments/{number}/{file}");
+    Some(match error {
+        OpenError::Io(error) => Error::io(format!("reading {place}"), error),
+        other => Error::caused(ErrorKind::Corrupt, format!("{place} is damaged ({UNTRUSTED})"), other),
+    })
 }
 
 fn damage(error: OpenError) -> Error {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use nearfield_collection::{
-    Collection as Shard, CollectionConfig, Hit, Point, Query, Record, Result, Stats, View, With,
+    Collection as Shard, CollectionConfig, Error, ErrorKind, Hit, Point, Query, Record, Result, Stats, View,
+    With,
 };
 use nearfield_types::{Object, PointId, Seq};
 
@@ -23,6 +24,14 @@ pub struct Collection {
 impl Collection {
     pub(crate) fn new(shared: Arc<Shared>, name: String, shard: Arc<Shard>) -> Self {
         Collection { shard, name, _shared: shared }
+    }
+
+    /// Damage is told with the collection it is in; other errors are about the request.
+    fn named(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Corrupt => error.within(format_args!("collection {:?}", self.name)),
+            _ => error,
+        }
     }
 
     /// The name of the collection, also if it was asked for by an alias.
@@ -89,7 +98,7 @@ impl Collection {
     /// `Invalid` past the limits, `Corrupt` if stored bytes are damaged.
     pub fn get(&self, ids: &[PointId], with: With) -> Result<Vec<Option<Record>>> {
         self.shard.check_open()?;
-        self.view().get(ids, with)
+        self.view().get(ids, with).map_err(|e| self.named(e))
     }
 
     /// The nearest points, nearest first, ties by id. Exact. O(points * dim).
@@ -99,7 +108,7 @@ impl Collection {
     /// `Invalid` if the query does not fit, `Corrupt` if stored bytes are damaged.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
         self.shard.check_open()?;
-        self.view().search(query)
+        self.view().search(query).map_err(|e| self.named(e))
     }
 
     /// Up to `limit` points with ids after `after`, in id order: numbers, then UUIDs, then strings.
@@ -109,7 +118,7 @@ impl Collection {
     /// As [`Collection::get`].
     pub fn scroll(&self, after: Option<&PointId>, limit: usize, with: With) -> Result<Vec<Record>> {
         self.shard.check_open()?;
-        self.view().scroll(after, limit, with)
+        self.view().scroll(after, limit, with).map_err(|e| self.named(e))
     }
 
     /// How many points there are.
@@ -164,7 +173,7 @@ impl Collection {
     /// `Corrupt`, naming the first damage found.
     pub fn verify(&self) -> Result<()> {
         self.shard.check_open()?;
-        self.view().verify()
+        self.view().verify().map_err(|e| self.named(e))
     }
 
     /// Seals what is in memory into files and releases the log.

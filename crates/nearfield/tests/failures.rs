@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nearfield::{
     Collection, CollectionConfig, Database, Durability, ErrorKind, Metric, Object, Options, Point, PointId,
-    Value, With,
+    Query, Value, With,
 };
 use nearfield_platform::{Action, Call, Dir, Fault, FaultPlan, Faults, MemoryDir};
 
@@ -97,6 +97,33 @@ fn damaged_or_missing_truth_is_refused_and_named() {
             let error = db.collection("c").expect_err("is refused");
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{path}: {error}");
             assert!(error.to_string().contains(&path), "{error} names {path}");
+        }
+    }
+}
+
+#[test]
+fn damage_found_while_reading_names_its_file() {
+    for (name, what) in [("payload", "payload"), ("vectors-0", "vectors-0")] {
+        let dir = MemoryDir::new();
+        let db = open(Arc::clone(&dir) as Arc<dyn Dir>).expect("opens");
+        let c = db.create_collection("c", CollectionConfig::new(2, Metric::Dot)).expect("creates");
+        // Enough for several blocks, so that the first holds nothing but rows.
+        c.upsert(points(0..10_000)).expect("upserts");
+        c.flush().expect("flushes");
+        db.close().expect("closes");
+        let path = files(&dir, "collections").into_iter().find(|path| path.contains(name)).expect("is there");
+        // A byte of the first rows: nobody looks at it before they are read.
+        rewrite(&dir, &path, |bytes| bytes[70] ^= 1);
+        let db = open(dir).expect("opens");
+        let c = db.collection("c").expect("opens");
+        let got = c.get(&[7.into()], With::ALL).map(drop);
+        // The nearest of these is the first point.
+        let searched = c.search(&Query::new(&[-1.0, 0.0], 1).with(With::PAYLOAD)).map(drop);
+        for result in [got, searched, c.verify()] {
+            let error = result.expect_err("is refused");
+            let begin =
+                format!("collection \"c\": segments/1/{what} is damaged (the data in it cannot be trusted");
+            assert!(error.kind() == ErrorKind::Corrupt && error.to_string().starts_with(&begin), "{error}");
         }
     }
 }

@@ -153,10 +153,14 @@ impl Sealed {
     ///
     /// # Errors
     ///
-    /// The first damage found.
-    pub fn verify(&self) -> Result<(), OpenError> {
-        self.files.payload.blob().verify_all()?;
-        self.files.rows.iter().try_for_each(|rows| rows.verify().map_err(OpenError::from))
+    /// The first damage found, with the name of the file inside the segment's folder.
+    pub fn verify(&self) -> Result<(), (String, OpenError)> {
+        let payload = self.files.payload.blob().verify_all();
+        payload.map_err(|e| (PAYLOAD_FILE.to_owned(), OpenError::from(e)))?;
+        for (vector, rows) in self.files.rows.iter().enumerate() {
+            rows.verify().map_err(|e| (vectors_file(vector), OpenError::from(e)))?;
+        }
+        Ok(())
     }
 
     pub(crate) fn ids(&self) -> &PointMap {
