@@ -17,7 +17,7 @@ const REGISTRY_HOSTS: &[&str] = &[
     concat!("artif", "actory"),
     concat!("index.", "crates.io"),
     concat!("static.", "crates.io"),
-    concat!("files.", "pythonhosted"),
+    concat!("files.", "python", "hosted"),
     concat!("source.", "crates-io"),
     concat!("replace", "-with"),
 ];
