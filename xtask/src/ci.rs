@@ -1,6 +1,6 @@
 //! `ci`: what CI runs, step by step, with nothing prepared by hand. The first step that fails ends it.
 //!
-//! It refuses to have options: what passes here passes there. Two profiles only, dev and release, and all of it stays below 25 minutes
+//! It refuses to have options: what passes here passes there. Two profiles only, dev and release, and all of it is meant to stay below 25 minutes
 //! on two cores from nothing. The release build is the one people make, of the default members alone: the tools that break the
 //! engine on purpose are built after it, with features that no user gets.
 

@@ -22,7 +22,8 @@ use crate::view::View;
 /// When a write is acknowledged.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
-    /// Once it is in the page cache: it survives a killed process, and power loss after at most 200 ms. The default.
+    /// Once it is in the page cache: it survives a killed process, and power loss once its group was synced, which
+    /// begins within 200 ms unless the disk is still busy with the group before. The default.
     #[default]
     Process,
     /// Once it is on the disk: it survives power loss.

@@ -20,8 +20,8 @@
 //!
 //! # Durability
 //!
-//! With [`Durability::Process`], the default here, an acknowledged write survives a killed process, and power loss after at most
-//! 200 ms. With [`Durability::Sync`] it survives power loss. Damage is detected; a damaged truth file is refused and named.
+//! With [`Durability::Process`], the default here, an acknowledged write survives a killed process, and power loss once its
+//! group was synced, which begins within 200 ms unless the disk is still busy with the group before. With [`Durability::Sync`] it survives power loss. Damage is detected; a damaged truth file is refused and named.
 //!
 //! # Invariants
 //!
