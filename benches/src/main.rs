@@ -1,4 +1,5 @@
 //! `nearfield-bench NAME --data DIR`: measures the database on a full data set and prints a table. `cargo xtask bench` builds and runs it.
+//! `nearfield-bench generate ROWS DIM SEED OUT` makes a set for `index`.
 //!
 //! **It refuses** to time an answer it has not checked, to compare figures of different runs or machines, and to be part of CI:
 //! a figure stands beside what the machine itself allows, measured in the same process.
@@ -11,7 +12,8 @@
 //!
 //! # Reading order
 //!
-//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open` with what they share, `place`, `stored`, `disk`.
+//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open` with what they share, `place`, `stored`, `disk`;
+//! then `index`, which measures the index alone.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -23,6 +25,7 @@ mod disk;
 mod flat;
 mod goals;
 mod import;
+mod index;
 mod machine;
 mod npy;
 mod open;
@@ -31,7 +34,7 @@ mod report;
 mod singles;
 mod stored;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use dataset::DataSet;
@@ -43,9 +46,17 @@ use report::Report;
 type Error = Box<dyn std::error::Error>;
 type Result<T = ()> = std::result::Result<T, Error>;
 
-type Bench = fn(&DataSet, &Place, &mut Report) -> Result;
+type Bench = fn(&Options, &Place, &mut Report) -> Result;
 
-const BENCHES: &[(&str, Bench)] = &[("flat", flat::run), ("import", import::run), ("open", open::run)];
+const BENCHES: &[(&str, Bench)] = &[
+    ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
+    ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
+    ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
+    (INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),
+];
+
+/// The benchmark that has settings of its own.
+const INDEX: &str = "index";
 
 /// The command line. `cargo xtask bench` writes it; its own errors are friendlier than these.
 struct Options {
@@ -56,10 +67,16 @@ struct Options {
     json: Option<PathBuf>,
     goals: PathBuf,
     check: bool,
+    index: index::Settings,
 }
 
 fn main() -> ExitCode {
-    match options(std::env::args().skip(1)).and_then(|options| run(&options)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match helper(&words) {
+        Some(done) => done.map(|()| true),
+        None => options(words.into_iter()).and_then(|options| run(&options)),
+    };
+    match done {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -69,6 +86,26 @@ fn main() -> ExitCode {
     }
 }
 
+/// What is no benchmark: making a set, and the process that `index` starts. None if the words ask for neither.
+fn helper(words: &[String]) -> Option<Result> {
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words[..] {
+        ["generate", rows, dim, seed, out] => Some(generate(rows, dim, seed, Path::new(out))),
+        ["serve", path, queries] => Some(index::serve::run(Path::new(path), Path::new(queries))),
+        _ => None,
+    }
+}
+
+fn generate(rows: &str, dim: &str, seed: &str, out: &Path) -> Result {
+    let whole = |name: &str, word: &str| {
+        word.replace('_', "")
+            .parse::<u64>()
+            .map_err(|_| format!("{name} is {word:?}, it must be a whole number"))
+    };
+    let (rows, dim) = (usize::try_from(whole("ROWS", rows)?)?, usize::try_from(whole("DIM", dim)?)?);
+    index::generate(rows, dim, whole("SEED", seed)?, out)
+}
+
 fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
     let name = words.next().unwrap_or_default();
     let Some((_, bench)) = BENCHES.iter().find(|(known, _)| *known == name) else {
@@ -76,20 +113,28 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
         return Err(format!("no benchmark {name:?}; there are {}", names.join(", ")).into());
     };
     let goals = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/goals.toml"));
-    let mut options =
-        Options { name, bench: *bench, data: PathBuf::new(), dir: None, json: None, goals, check: false };
+    let mut options = Options {
+        name,
+        bench: *bench,
+        data: PathBuf::new(),
+        dir: None,
+        json: None,
+        goals,
+        check: false,
+        index: index::Settings::default(),
+    };
     while let Some(word) = words.next() {
         if word == "--check" {
             options.check = true;
             continue;
         }
-        let value =
-            words.next().map(PathBuf::from).ok_or_else(|| format!("{word} wants a value after it"))?;
+        let value = words.next().ok_or_else(|| format!("{word} wants a value after it"))?;
         match word.as_str() {
-            "--data" => options.data = value,
-            "--dir" => options.dir = Some(value),
-            "--json" => options.json = Some(value),
-            "--goals" => options.goals = value,
+            "--data" => options.data = PathBuf::from(value),
+            "--dir" => options.dir = Some(PathBuf::from(value)),
+            "--json" => options.json = Some(PathBuf::from(value)),
+            "--goals" => options.goals = PathBuf::from(value),
+            _ if options.name == INDEX && options.index.take(&word, &value)? => {}
             _ => return Err(format!("{word:?} is not understood").into()),
         }
     }
@@ -102,10 +147,9 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
 /// Runs the benchmark; false if `--check` found a miss.
 fn run(options: &Options) -> Result<bool> {
     let goals = Goals::read(&options.goals)?;
-    let set = DataSet::read(&options.data)?;
     let place = Place::new(options.dir.as_deref())?;
     let mut report = Report::new(&options.name);
-    (options.bench)(&set, &place, &mut report)?;
+    (options.bench)(options, &place, &mut report)?;
     drop(place);
     let verdicts = goals.judge(&report);
     print!("{}", report.table());
@@ -138,7 +182,17 @@ mod tests {
             (options.name.as_str(), options.check, options.json),
             ("flat", true, Some("out.json".into()))
         );
-        for bad in ["", "flat", "peers --data x", "flat --data", "flat --data x --fast 1", "flat x"] {
+        assert!(parse("index --data set --m 24 --quantization none").is_ok());
+        for bad in [
+            "",
+            "flat",
+            "flat --data x --m 24",
+            "index --data x --m many",
+            "peers --data x",
+            "flat --data",
+            "flat --data x --fast 1",
+            "flat x",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

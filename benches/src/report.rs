@@ -24,12 +24,13 @@ pub(crate) struct Figure {
 pub(crate) struct Report {
     bench: String,
     figures: Vec<Figure>,
+    attached: serde_json::Map<String, serde_json::Value>,
 }
 
 impl Report {
     /// An empty report of the benchmark `bench`.
     pub(crate) fn new(bench: &str) -> Report {
-        Report { bench: bench.to_owned(), figures: Vec::new() }
+        Report { bench: bench.to_owned(), figures: Vec::new(), attached: serde_json::Map::new() }
     }
 
     /// The name of the benchmark.
@@ -46,6 +47,11 @@ impl Report {
         meaning: impl Into<String>,
     ) {
         self.figures.push(Figure { name, value, unit, meaning: meaning.into() });
+    }
+
+    /// Adds something of another shape, for the JSON alone.
+    pub(crate) fn attach(&mut self, name: &str, value: serde_json::Value) {
+        self.attached.insert(name.to_owned(), value);
     }
 
     /// The number of a figure.
@@ -80,10 +86,11 @@ impl Report {
             })
             .collect();
         let goals: Vec<serde_json::Value> = verdicts.iter().map(Verdict::json).collect();
-        format!(
-            "{:#}\n",
-            json!({"bench": self.bench, "machine": machine, "figures": figures, "goals": goals})
-        )
+        let mut all = json!({"bench": self.bench, "machine": machine, "figures": figures, "goals": goals});
+        for (name, value) in &self.attached {
+            all[name] = value.clone();
+        }
+        format!("{all:#}\n")
     }
 }
 
@@ -141,9 +148,11 @@ mod tests {
     fn json_holds_everything() {
         let mut report = Report::new("flat");
         report.add("query_ms", 5.25, "ms", "one search");
+        report.attach("sweep", json!([1, 2]));
         let text = report.json(&json!({"cores": 2}), &[]);
         let back: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(back["figures"]["query_ms"]["value"], 5.25);
+        assert_eq!(back["sweep"][1], 2);
         assert_eq!((&back["bench"], &back["machine"]["cores"]), (&json!("flat"), &json!(2)));
     }
 }

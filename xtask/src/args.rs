@@ -80,6 +80,16 @@ impl Args {
         }
     }
 
+    /// Takes `--name VALUE VALUE …`, so many of them.
+    pub(crate) fn values(&mut self, name: &str, count: usize) -> Outcome<Option<Vec<String>>> {
+        let Some(at) = self.0.iter().position(|word| word == name) else { return Ok(None) };
+        let found = self.0[at + 1..].iter().take(count).take_while(|word| !word.starts_with("--")).count();
+        if found < count {
+            return usage(format!("{name} wants {count} values after it"));
+        }
+        Ok(Some(self.0.drain(at..=at + count).skip(1).collect()))
+    }
+
     /// Everything left, for a program that reads its own options.
     pub(crate) fn rest(self) -> Vec<String> {
         self.0
@@ -108,9 +118,18 @@ mod tests {
         assert_eq!(args.value("--data"), Ok(Some("here".to_owned())));
         assert_eq!(args.value("--json"), Ok(Some("out.json".to_owned())));
         assert_eq!(args.value("--dir"), Ok(None));
+        assert_eq!(args.values("--size", 2), Ok(None));
         assert!(args.flag("--check") && !args.flag("--check"));
         assert_eq!(args.word().as_deref(), Some("flat"));
         assert_eq!(args.finish(), Ok(()));
+    }
+
+    #[test]
+    fn takes_several_values() {
+        let mut args = args("index --size 10 20 --fast");
+        assert_eq!(args.values("--size", 2), Ok(Some(vec!["10".to_owned(), "20".to_owned()])));
+        assert_eq!(args.rest(), ["index", "--fast"]);
+        assert!(self::args("--size 10 --fast").values("--size", 2).is_err());
     }
 
     #[test]

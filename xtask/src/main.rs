@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `args`, `process`, `tidy`, `ci`, then the small tasks `bench`, `tools`, `golden`.
+//! `args`, `process`, `tidy`, `ci`, then the small tasks `bench`, `tools`, `golden`, and `venv` with `python`.
 #![expect(
     clippy::disallowed_methods,
     reason = "a developer's tool reads the repository and times its steps; the platform seam is for the engine"
@@ -23,8 +23,10 @@ mod bench;
 mod ci;
 mod golden;
 mod process;
+mod python;
 mod tidy;
 mod tools;
+mod venv;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -37,10 +39,19 @@ cargo xtask TASK
   tidy                          check the rules that no compiler checks (also: cargo test -p xtask)
        [--formats]              print the format constants as docs/format.md must hold them
   ci                            everything CI runs, in its order; stops at the first failure
-  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, kernels)
+  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, kernels, index)
         [--json FILE]           also write the figures as JSON
         [--check]               fail where a figure misses benches/goals.toml
         [--dir DIR]             where the database is written (default: the build's target folder)
+  bench index --generate ROWS DIM [--seed S]
+                              the index alone, on a set made from a seed (kept in the target folder)
+        [--m N] [--ef-construction N] [--quantization KIND] [--build-threads N]
+        [--beside-hnswlib]      then hnswlib on the same set, in an environment of its own
+  bench peers --data DIR | --generate ROWS DIM [--seed S] | --second
+                              Nearfield beside other engines: table, plot and JSON
+        [--peers A,B] [--all]   which engines (--list instead prints their names)
+        [--out DIR] [--rounds N] [--stages A,B] [--yardstick QPS95,QPS99]
+  python                        build the Python package, run its tests and those of the harness of bench peers
   crash [ARGS]                  kill a writing process again and again, check what comes back (crash --help)
   bitflip [ARGS]                flip bits in a closed database, check that each flip is noticed (bitflip --help)
   fuzz smoke|soak|run TARGET    feed the decoders hostile bytes (fuzz --help)
@@ -62,6 +73,7 @@ fn main() -> ExitCode {
         "bench" => bench::task(root(), args),
         "crash" | "bitflip" | "fuzz" => tools::task(root(), &task, args.rest()),
         "golden" => golden::task(root(), args),
+        "python" => args.finish().and_then(|()| python::task(root())),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

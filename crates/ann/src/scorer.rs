@@ -43,6 +43,27 @@ pub trait Scorer {
     /// [`Stopped::Damaged`] or [`Stopped::Unreadable`] where a stored row could not be had.
     fn score(&mut self, slots: &[Slot], out: &mut [Score]) -> Result<(), Stopped>;
 
+    /// Asks the memory system for what scoring `slots` will read, and returns at once. A hint: no answer depends on it.
+    ///
+    /// A caller that has something else to do before it scores calls this first; the default does nothing.
+    fn prefetch(&mut self, slots: &[Slot]) {
+        let _ = slots;
+    }
+
+    /// As [`score`](Scorer::score), for a caller who has no use for scores above `limit`: a slot whose score is above it may get
+    /// [`Score::INFINITY`] instead.
+    ///
+    /// The default scores all. A store that can tell far rows from less than all their bytes overrides it; where it tells by an
+    /// estimate, it may now and then be wrong, and its documentation says how often.
+    ///
+    /// # Errors
+    ///
+    /// As [`score`](Scorer::score).
+    fn score_within(&mut self, slots: &[Slot], limit: Score, out: &mut [Score]) -> Result<(), Stopped> {
+        let _ = limit;
+        self.score(slots, out)
+    }
+
     /// Writes the scores of the `out.len()` slots from `first` on.
     ///
     /// The default asks [`score`](Scorer::score) for 64 slots at a time. Stores whose rows are contiguous override it: that

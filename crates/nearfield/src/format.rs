@@ -1,4 +1,13 @@
-//! Every constant of the catalog, as `docs/format.md` lists them.
+//! Every constant of the catalog and of saved indexes, as `docs/format.md` lists them.
 
 /// Version of the catalog inside its cell.
 pub const CATALOG_VERSION: u16 = 1;
+
+/// Settings and ids of a saved index.
+pub const INDEX_MAGIC: [u8; 4] = *b"NFix";
+/// Version of the index file.
+pub const INDEX_VERSION: u16 = 1;
+/// Index file: `dim u32 | count u32 | metric u8 | quantization u8 | zero u16 | quantile f32 | m u32 | ef_construction u32 | seed u64`.
+pub const SECTION_INDEX_SETTINGS: u32 = 1;
+/// Index file: u64 id of each slot.
+pub const SECTION_INDEX_IDS: u32 = 2;

@@ -42,14 +42,19 @@ mod catalog;
 mod collection;
 mod database;
 pub mod format;
+mod index;
 mod options;
 
 pub use collection::Collection;
 pub use database::Database;
+pub use index::{
+    Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier,
+};
 pub use nearfield_collection::{
     CollectionConfig, CollectionOptions, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point,
     Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
 };
+pub use nearfield_hnsw::GraphStats;
 pub use nearfield_types::{
     Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,
     limits,

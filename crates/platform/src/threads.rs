@@ -45,6 +45,30 @@ fn message(payload: &(dyn Any + Send)) -> String {
     }
 }
 
+/// Runs `work` on `threads` threads at once, each with its number, and returns when all are done. The caller's thread is number 0,
+/// so `threads` of 0 or 1 starts none; where the system gives no further thread, those there are do the work.
+///
+/// # Panics
+///
+/// If `work` panicked on one of them.
+///
+/// ```
+/// use std::sync::atomic::{AtomicU32, Ordering};
+///
+/// let next = AtomicU32::new(0);
+/// nearfield_platform::on_threads(3, &|_| while next.fetch_add(1, Ordering::Relaxed) < 100 {});
+/// assert!(next.into_inner() >= 100);
+/// ```
+pub fn on_threads(threads: usize, work: &(dyn Fn(usize) + Sync)) {
+    std::thread::scope(|scope| {
+        for number in 1..threads {
+            let name = format!("work-{number}");
+            let _ = std::thread::Builder::new().name(name).spawn_scoped(scope, move || work(number));
+        }
+        work(0);
+    });
+}
+
 type Task = Box<dyn FnOnce() + Send>;
 
 /// A fixed number of threads that do jobs in the order in which they come. Dropped, it does what is queued and joins.

@@ -46,6 +46,29 @@ pub(crate) fn damaged(part: &'static str) -> OpenError {
     OpenError::Damaged { part }
 }
 
+/// Why the files of an index are not used.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The store failed.
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    /// A file is damaged or of another kind.
+    #[error(transparent)]
+    Container(#[from] ContainerError),
+    /// The codes are not what they should be.
+    #[error(transparent)]
+    Codes(#[from] nearfield_quant::OpenError),
+    /// The graph is not what it should be.
+    #[error(transparent)]
+    Graph(#[from] nearfield_hnsw::OpenError),
+    /// The notes beside the graph are none.
+    #[error(transparent)]
+    Notes(#[from] DecodeError),
+    /// The files contradict one another.
+    #[error(transparent)]
+    Damaged(#[from] OpenError),
+}
+
 /// Why a search of one segment gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum SearchError {

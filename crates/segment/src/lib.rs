@@ -20,22 +20,32 @@
 //!
 //! `segment` (the questions), `growing`, `sealed`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
 
+mod build;
+mod calibration;
 mod changes;
 mod deaths;
 mod deltas;
 mod error;
+mod field;
 pub mod format;
 mod growing;
 mod ids;
+mod index;
+mod index_files;
 mod patches;
 mod schema;
 mod seal;
 mod sealed;
 mod segment;
 
+pub use build::{Built, BuildPhase, Source, Watch, build};
+pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
-pub use error::{OpenError, SearchError};
+pub use error::{IndexError, OpenError, SearchError};
+pub use field::{Depth, Field, FieldAsk};
 pub use growing::{Growing, NewPoint};
+pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
+pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
 pub use patches::Row;
 pub use schema::Schema;
 pub use seal::{FileSink, Written, seal, write_file};

@@ -14,6 +14,8 @@
 //! registers and leave none for the query, so the four-row form runs twice over two rows (8 accumulators).
 #![expect(unsafe_code, reason = "AVX2 loads through raw pointers")]
 
+mod codes;
+
 use core::arch::x86_64::{
     __m128, __m256, __m256i, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_andnot_ps,
     _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_loadu_si256,

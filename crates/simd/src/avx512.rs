@@ -15,6 +15,10 @@
 //! per cycle), which four accumulators cover. Four rows share the query's load and use 16 + 4 of the 32 registers.
 #![expect(unsafe_code, reason = "AVX-512 loads through raw pointers")]
 
+mod codes;
+
+pub(crate) use codes::Vnni;
+
 use core::arch::x86_64::{
     __m128, __m512, __mmask16, _mm_add_ps, _mm_storeu_ps, _mm256_add_ps, _mm256_castpd_ps,
     _mm256_castps256_ps128, _mm256_extractf128_ps, _mm512_abs_ps, _mm512_add_ps, _mm512_castps_pd,

@@ -9,6 +9,7 @@
 use std::fmt;
 use std::sync::OnceLock;
 
+use crate::code_kernels::CodeKernels;
 use crate::f32_kernels::F32Kernels;
 use crate::scalar;
 
@@ -77,11 +78,12 @@ pub struct Kernels {
     dot: F32Kernels,
     squared_l2: F32Kernels,
     l1: F32Kernels,
+    codes: CodeKernels,
 }
 
 impl Kernels {
-    fn new(level: Level, [dot, squared_l2, l1]: [F32Kernels; 3]) -> Self {
-        Self { level, dot, squared_l2, l1 }
+    fn new(level: Level, [dot, squared_l2, l1]: [F32Kernels; 3], codes: CodeKernels) -> Self {
+        Self { level, dot, squared_l2, l1, codes }
     }
 
     /// The tables that run on this processor, fastest first; the last one is always [`Level::Scalar`].
@@ -135,6 +137,11 @@ impl Kernels {
     pub const fn l1(&self) -> &F32Kernels {
         &self.l1
     }
+
+    /// Sums over integer codes, and what makes codes. Equal at every level, bit for bit.
+    pub const fn codes(&self) -> &CodeKernels {
+        &self.codes
+    }
 }
 
 /// The table of this process: the best level the processor has, or the one [`LEVEL_VARIABLE`] asks for.
@@ -167,17 +174,27 @@ type Choice = (&'static Kernels, Result<&'static Kernels, KernelError>);
 
 fn tables() -> &'static Tables {
     static TABLES: OnceLock<Tables> = OnceLock::new();
-    TABLES.get_or_init(|| [avx512(), avx2(), Some(Kernels::new(Level::Scalar, scalar::f32_kernels()))])
+    TABLES.get_or_init(|| [avx512(), avx2(), Some(scalar_table(Level::Scalar))])
 }
 
+/// A table of scalar functions.
+fn scalar_table(level: Level) -> Kernels {
+    Kernels::new(level, scalar::f32_kernels(), scalar::code_kernels())
+}
+
+/// Byte instructions came later than AVX-512F: without them the code kernels are those of the level below.
 #[cfg(target_arch = "x86_64")]
 fn avx512() -> Option<Kernels> {
-    crate::avx512::Avx512::detect().map(|proof| Kernels::new(Level::Avx512, proof.f32_kernels()))
+    let proof = crate::avx512::Avx512::detect()?;
+    let below = crate::avx2::Avx2::detect().map_or_else(scalar::code_kernels, |avx2| avx2.code_kernels());
+    let codes = crate::avx512::Vnni::detect().map_or(below, |vnni| vnni.code_kernels(below));
+    Some(Kernels::new(Level::Avx512, proof.f32_kernels(), codes))
 }
 
 #[cfg(target_arch = "x86_64")]
 fn avx2() -> Option<Kernels> {
-    crate::avx2::Avx2::detect().map(|proof| Kernels::new(Level::Avx2, proof.f32_kernels()))
+    let proof = crate::avx2::Avx2::detect()?;
+    Some(Kernels::new(Level::Avx2, proof.f32_kernels(), proof.code_kernels()))
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -223,10 +240,7 @@ mod tests {
 
     /// The lists of three imagined processors. Every table holds scalar functions: only the choice is tested.
     fn processor(levels: &[Level]) -> &'static Tables {
-        Box::leak(Box::new(
-            Level::ALL
-                .map(|level| levels.contains(&level).then(|| Kernels::new(level, scalar::f32_kernels()))),
-        ))
+        Box::leak(Box::new(Level::ALL.map(|level| levels.contains(&level).then(|| scalar_table(level)))))
     }
 
     fn check(asked: Option<&str>, levels: &[Level], used: Level, exact: Result<Level, KernelError>) {

@@ -1,5 +1,5 @@
-//! Distance kernels with run-time dispatch: f32 dot product, squared Euclidean and Manhattan distance for AVX-512, AVX2 and any
-//! other processor, and a safe prefetch.
+//! Distance kernels with run-time dispatch: f32 dot product, squared Euclidean and Manhattan distance, sums over codes of 4 and 7
+//! bits and what makes such codes, for AVX-512, AVX2 and any other processor, and a safe prefetch.
 //!
 //! **It refuses** to know slots, stores, metrics or queries: it takes slices of numbers and returns numbers. It does not
 //! normalise, take roots, negate, rank or check for NaN, and it needs no build flags: the level is chosen while running.
@@ -34,6 +34,9 @@
 //! 3. **Near the truth.** A finite value differs from the exact one by at most [`reference::tolerance`].
 //! 4. **Detected before called.** A level's functions enter a table only through a value that proves the instruction set.
 //! 5. **No read past a row.** The tail is loaded under a mask, and lengths are asserted before the first load.
+//! 6. **Codes are the same everywhere.** All that [`CodeKernels`] computes has the same bits at every level: sums over codes are
+//!    integers, and its f32 arithmetic is elementwise or summed in lanes that do not follow the registers, without fused
+//!    multiply-add.
 //!
 //! # Units, shapes and special values
 //!
@@ -64,22 +67,23 @@
 //!
 //! # Room to grow
 //!
-//! A further family (4-bit codes times i8, i8 dot, rotation, threshold filter) is: a struct beside [`F32Kernels`] with its
-//! checks, an accessor of [`Kernels`], an oracle in [`mod@reference`], and one file per level, as `avx512` becomes a folder.
-//! A proof then also carries the extensions found (VNNI, for example), and a family without them takes the next level's
-//! functions within the same table.
+//! A further family (i8 dot, threshold filter) is: a struct beside [`F32Kernels`] and [`CodeKernels`] with its checks, an accessor
+//! of [`Kernels`], an oracle in [`mod@reference`], and one file per level. A level whose processors may lack what a family needs
+//! (AVX-512F without VNNI, for example) takes the next level's functions within the same table.
 //!
 //! # Reading order
 //!
-//! `dispatch` (levels, the table, the choice), `f32_kernels` (the checked calls), `reference` (what is right and how near),
-//! `term`, `scalar`, `avx512`, `avx2`, `x86` (what both share), `prefetch`. The files that hold unsafe code say
-//! so in their first lines; every public function is safe.
+//! `dispatch` (levels, the table, the choice), `f32_kernels` and `code_kernels` (the checked calls), `reference` (what is right and
+//! how near), `term`, `elementwise`, `scalar`, `avx512`, `avx2` (each with its `codes`), `x86` (what both share), `prefetch`. The
+//! files that hold unsafe code say so in their first lines; every public function is safe.
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+mod code_kernels;
 mod dispatch;
+mod elementwise;
 mod f32_kernels;
 mod prefetch;
 pub mod reference;
@@ -88,6 +92,7 @@ mod term;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
+pub use code_kernels::{CODE_ALIGN, Centred, CodeKernels, Encoded, Quantized};
 pub use dispatch::{KernelError, Kernels, LEVEL_VARIABLE, Level, kernels, try_kernels};
 pub use f32_kernels::F32Kernels;
-pub use prefetch::{CACHE_LINE_BYTES, prefetch};
+pub use prefetch::{CACHE_LINE_BYTES, prefetch, prefetch_one};

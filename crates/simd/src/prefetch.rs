@@ -42,6 +42,16 @@ pub fn prefetch<T>(values: &[T]) {
     }
 }
 
+/// Asks for the one cache line in which `value` begins: [`prefetch`] for a single number.
+///
+/// # Complexity
+///
+/// One instruction, no waiting.
+#[inline]
+pub fn prefetch_one<T>(value: &T) {
+    prefetch_line(core::ptr::from_ref(value));
+}
+
 /// How many lines `bytes` bytes touch that begin `lead` bytes into a line.
 #[inline]
 const fn line_count(lead: usize, bytes: usize) -> usize {

@@ -1,4 +1,4 @@
-//! The oracle: each distance as its definition says, in f64, with the error bound a kernel must keep.
+//! The oracle: each distance as its definition says, in f64, with the error bound a kernel must keep; sums over codes in 64 bits.
 //!
 //! It refuses to be fast. It is public so that the tests of upper crates need no second copy; no query runs through it.
 //!
@@ -50,6 +50,28 @@ pub fn tolerance(dim: usize, magnitude: f64) -> f64 {
     (dim as f64 / 16.0 + 12.0) * unit * magnitude + dim as f64 * smallest
 }
 
+/// What [`dot_u4i8`](crate::CodeKernels::dot_u4i8) gives for one row.
+pub fn dot_u4i8(query: &[i8], row: &[u8]) -> i64 {
+    assert_eq!(query.len(), 2 * row.len(), "a query has two values for each byte");
+    let low = row.iter().map(|byte| byte & 15);
+    let high = row.iter().map(|byte| byte >> 4);
+    low.chain(high).zip(query).map(|(code, &q)| i64::from(code) * i64::from(q)).sum()
+}
+
+/// What [`dot_u7i8`](crate::CodeKernels::dot_u7i8) gives for one row.
+pub fn dot_u7i8(query: &[i8], row: &[u8]) -> i64 {
+    assert_eq!(query.len(), row.len(), "a query has a value for each byte");
+    row.iter().zip(query).map(|(&code, &q)| i64::from(code) * i64::from(q)).sum()
+}
+
+/// The Walsh-Hadamard transform by its definition: value `i` of the result adds or subtracts value `j` as the bits that `i` and
+/// `j` share are even or odd in number. O(n^2).
+pub fn hadamard(values: &[f32]) -> Vec<f64> {
+    let sign = |i: usize, j: usize| if (i & j).count_ones().is_multiple_of(2) { 1.0 } else { -1.0 };
+    let of = |i| values.iter().enumerate().map(|(j, &value)| sign(i, j) * f64::from(value)).sum();
+    (0..values.len()).map(of).collect()
+}
+
 fn terms(query: &[f32], row: &[f32], term: impl Fn(f64, f64) -> f64) -> impl Iterator<Item = f64> {
     assert_eq!(query.len(), row.len(), "query and row differ in dimension");
     query.iter().zip(row).map(move |(&q, &r)| term(f64::from(q), f64::from(r)))
@@ -67,6 +89,13 @@ mod tests {
         assert_eq!(squared_l2(&q, &r), 9.0 + 49.0 + 81.0);
         assert_eq!(l1(&q, &r), 3.0 + 7.0 + 9.0);
         assert_eq!((dot(&[], &[]), squared_l2(&[], &[]), l1(&[], &[])), (0.0, 0.0, 0.0));
+    }
+
+    #[test]
+    fn sums_over_codes() {
+        assert_eq!(dot_u4i8(&[1, 2, 10, -10], &[0x31, 0xf2]), 1 + 4 + 30 - 150);
+        assert_eq!(dot_u7i8(&[1, -2], &[127, 3]), 121);
+        assert_eq!(hadamard(&[1.0, 2.0, 3.0, 4.0]), [10.0, -2.0, -4.0, 0.0]);
     }
 
     #[test]

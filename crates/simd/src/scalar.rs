@@ -10,6 +10,10 @@
 //! onto the lower one until one is left. The other two forms call [`sum`] row by row, hence agree with it.
 #![expect(unsafe_code, reason = "the table's forms take raw pointers, which become slices again here")]
 
+mod codes;
+
+pub(crate) use codes::code_kernels;
+
 use crate::f32_kernels::F32Kernels;
 use crate::term::{AbsoluteDifference, Product, SquaredDifference, Term, TermKind};
 
@@ -62,6 +66,14 @@ unsafe fn batch<T: Term>(query: *const f32, rows: *const f32, dim: usize, out: &
 ///
 /// `values` points to `count` values that live and stay unchanged for `'a`.
 unsafe fn slice<'a>(values: *const f32, count: usize) -> &'a [f32] {
+    // SAFETY: as this function's.
+    unsafe { core::slice::from_raw_parts(values, count) }
+}
+
+/// # Safety
+///
+/// `values` points to `count` values that live and stay unchanged for `'a`.
+unsafe fn bytes_at<'a>(values: *const i8, count: usize) -> &'a [i8] {
     // SAFETY: as this function's.
     unsafe { core::slice::from_raw_parts(values, count) }
 }

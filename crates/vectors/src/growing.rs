@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use bytemuck::{Pod, Zeroable};
 use nearfield_ann::{Scorer, Stopped};
+use nearfield_column::{Column, ColumnWriter, View};
 use nearfield_platform::BlobError;
 use nearfield_simd::prefetch;
 use nearfield_types::{Score, Slot};
 
-use crate::column::{Column, ColumnWriter, View};
 use crate::score::{Query, stored_norm};
 use crate::{Shape, ShapeError, VectorStore};
 

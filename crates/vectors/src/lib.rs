@@ -70,12 +70,12 @@
 //!
 //! # Reading order
 //!
-//! `shape`, `store`, `score`, `column` (the only unsafe code), `growing`, `format`, `write`, `sealed`, `presence`.
+//! `shape`, `store`, `score`, `growing`, `format`, `write`, `sealed`, `presence`.
 
 #[cfg(target_endian = "big")]
 compile_error!("sealed rows are read in place as little-endian f32: a big-endian reader is not written yet");
 
-mod column;
+mod build;
 pub mod format;
 mod growing;
 mod presence;
@@ -88,6 +88,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
+pub use build::RowBuildScorer;
 pub use growing::{GrowingRows, GrowingWriter, PushError};
 pub use score::distance;
 pub use sealed::{OpenError, SealedRows};

@@ -27,6 +27,11 @@ impl Points {
         Points { dim, rows }
     }
 
+    /// The points of `rows`, one after another, of `dim` values each. A rest shorter than a point is left out.
+    pub fn from_rows(dim: usize, rows: Vec<f32>) -> Self {
+        Points { dim, rows }
+    }
+
     /// `len` times the same point: everything ties.
     pub fn equal(len: u32, dim: usize) -> Self {
         Points { dim, rows: vec![1.0; len as usize * dim] }

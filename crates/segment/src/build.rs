@@ -1,0 +1,340 @@
+//! Building the index of rows that do not change: codes, graph, the last pass over it, and the measurement of what it finds.
+//!
+//! It refuses to know where rows and files are: it reads a [`VectorStore`] and hands back what was built.
+//!
+//! # What is measured
+//!
+//! Some rows are hidden from the walks and used as queries; their true neighbours are found by looking at everything. Held-out
+//! rows are queries of the kind the data is made of; queries of another kind may find less at the same breadth.
+//!
+//! If codes of one plane lose recall against the vectors themselves, walks use both planes; if these lose it too, the vectors.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nearfield_ann::{AdmitAll, AdmitIf, Budget, BySlot, Estimate, Hit, Scratch, Stopped, TopK};
+use nearfield_hnsw::{Graph, GraphView, Linker};
+use nearfield_platform::on_threads;
+use nearfield_quant::{Codes, CodesWriter, GrowingCodes};
+use nearfield_types::Slot;
+use nearfield_vectors::VectorStore;
+use parking_lot::Mutex;
+
+use crate::calibration::{Calibration, RECALL_MAX, Tier};
+use crate::error::SearchError;
+use crate::field::{Depth, Field, FieldAsk};
+use crate::index::{IndexOptions, SealedIndex, Target};
+
+/// Rows that are hidden and asked for.
+const HELD_OUT: u32 = 200;
+/// Neighbours asked for.
+const NEIGHBOURS: usize = 10;
+/// The breadths measured.
+const BREADTHS: [u32; 15] = [10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900, 1_280];
+/// Codes may lose so much recall against the vectors, at the breadth where they are compared.
+const LOSS_MAX: f32 = 0.01;
+const COMPARED_AT: u32 = 112;
+/// Rows read at a time while encoding.
+const READ_ROWS: u32 = 64;
+const SAMPLE_ROWS: u32 = 4_096;
+
+/// What a build is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BuildPhase {
+    /// Codes are made.
+    Encode,
+    /// Rows are linked.
+    Link,
+    /// Rows are linked anew, knowing all others.
+    Refine,
+    /// Recall is measured.
+    Measure,
+}
+
+/// Told of progress: rows done of rows in all, in a phase. An error stops the build.
+pub type Watch<'a> = dyn Fn(BuildPhase, u32, u32) -> Result<(), Stopped> + Sync + 'a;
+
+/// A graph whose links are taken over.
+pub struct Source<'a> {
+    /// The graph.
+    pub graph: &'a GraphView,
+    /// The new slot of each of its slots; `None` for what is dead.
+    pub moved: &'a (dyn Fn(Slot) -> Option<Slot> + Sync),
+}
+
+/// What a build made.
+pub struct Built {
+    /// The codes and what adds to them, where there are any.
+    pub codes: Option<(CodesWriter, Arc<GrowingCodes>)>,
+    /// The graph.
+    pub graph: Graph,
+    /// What was measured of it.
+    pub calibration: Calibration,
+}
+
+impl Built {
+    /// The index, in memory.
+    pub fn into_index(self) -> SealedIndex {
+        let codes = self.codes.map(|(_, codes)| Box::new(Shared(codes)) as Box<dyn Codes>);
+        SealedIndex::new(codes, GraphView::of(&self.graph), self.calibration)
+    }
+
+    /// The codes.
+    pub fn codes(&self) -> Option<&dyn Codes> {
+        self.codes.as_ref().map(|(_, codes)| &**codes as &dyn Codes)
+    }
+}
+
+/// Codes that are held by others too.
+struct Shared(Arc<GrowingCodes>);
+
+impl Codes for Shared {
+    fn codec(&self) -> &Arc<nearfield_quant::Codec> {
+        self.0.codec()
+    }
+
+    fn rows(&self) -> nearfield_quant::Rows<'_> {
+        self.0.rows()
+    }
+
+    fn memory(&self) -> u64 {
+        self.0.memory()
+    }
+}
+
+/// Builds the index of `rows` on so many threads, taking over the links of `source`. `epoch` is written into the codec.
+///
+/// # Errors
+///
+/// [`Stopped`] if a row cannot be read or `watch` said so.
+///
+/// # Complexity
+///
+/// About `ef_construction * m` distances by code a row, and as many again for the last pass; a row taken over costs a tenth of that.
+pub fn build(
+    rows: &dyn VectorStore,
+    source: Option<&Source<'_>>,
+    options: &IndexOptions,
+    epoch: u32,
+    threads: usize,
+    watch: &Watch<'_>,
+) -> Result<Built, Stopped> {
+    let codes = encode(rows, options, epoch, watch)?;
+    let built = Built { codes, graph: Graph::new(options.graph(rows.shape().metric())), calibration: Calibration::default() };
+    let mut linkers = Vec::new();
+    let target = Target { rows, codes: built.codes() };
+    let first = match source {
+        Some(source) => take_over(&built.graph, &target, source)?,
+        None => Vec::new(),
+    };
+    let len = rows.len();
+    let counted = |phase| Progress { watch, phase, done: AtomicU32::new(0), all: len };
+    let link = counted(BuildPhase::Link);
+    target.each(0..len, threads, &mut linkers, &|slot, scorers, linker| {
+        if !first.get(slot.index()).is_some_and(|&taken| taken) {
+            built.graph.link(slot, scorers, linker)?;
+        }
+        link.one()
+    })?;
+    refine(&built.graph, &target, threads, &mut linkers, &counted(BuildPhase::Refine))?;
+    let calibration = measure(rows, &built, threads, &counted(BuildPhase::Measure))?;
+    Ok(Built { calibration, ..built })
+}
+
+/// Counts what is done and tells of it now and then.
+struct Progress<'a> {
+    watch: &'a Watch<'a>,
+    phase: BuildPhase,
+    done: AtomicU32,
+    all: u32,
+}
+
+impl Progress<'_> {
+    /// One more is done.
+    fn one(&self) -> Result<(), Stopped> {
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if done.is_multiple_of(256) || done == self.all { (self.watch)(self.phase, done, self.all) } else { Ok(()) }
+    }
+}
+
+fn encode(
+    rows: &dyn VectorStore,
+    options: &IndexOptions,
+    epoch: u32,
+    watch: &Watch<'_>,
+) -> Result<Option<(CodesWriter, Arc<GrowingCodes>)>, Stopped> {
+    let len = rows.len();
+    let step = len.div_ceil(SAMPLE_ROWS).max(1);
+    let spread: Vec<Slot> = (0..len).step_by(step as usize).map(Slot).collect();
+    let mut sample: Vec<Vec<f32>> = Vec::new();
+    read(rows, &spread, &mut |row| sample.extend(row.map(<[f32]>::to_vec)))?;
+    let Some(codec) = options.codec(rows.shape(), sample.iter().map(Vec::as_slice), epoch) else { return Ok(None) };
+    let (mut writer, codes) = GrowingCodes::create(Arc::new(codec));
+    for first in (0..len).step_by(READ_ROWS as usize) {
+        let slots: Vec<Slot> = (first..len.min(first + READ_ROWS)).map(Slot).collect();
+        read(rows, &slots, &mut |row| {
+            writer.push(row);
+        })?;
+        if first % (256 * READ_ROWS) == 0 {
+            watch(BuildPhase::Encode, first, len)?;
+        }
+    }
+    Ok(Some((writer, codes)))
+}
+
+fn read(rows: &dyn VectorStore, slots: &[Slot], visit: &mut dyn FnMut(Option<&[f32]>)) -> Result<(), Stopped> {
+    rows.read_many(slots, &mut |_, row| visit(row)).map_err(|error| match error {
+        nearfield_platform::BlobError::Damaged(_) => Stopped::Damaged,
+        _ => Stopped::Unreadable,
+    })
+}
+
+/// Adopts the links of `source`; returns which slots are linked then.
+fn take_over(graph: &Graph, target: &Target<'_>, source: &Source<'_>) -> Result<Vec<bool>, Stopped> {
+    let mut taken = vec![false; target.rows.len() as usize];
+    target.with_scorers(&mut |scorers| {
+        let adopted = graph.adopt(source.graph, source.moved, scorers, &mut Linker::new())?;
+        adopted.slots.iter().for_each(|slot| taken[slot.index()] = true);
+        Ok(())
+    })?;
+    Ok(taken)
+}
+
+fn refine(
+    graph: &Graph,
+    target: &Target<'_>,
+    threads: usize,
+    linkers: &mut Vec<Linker>,
+    progress: &Progress<'_>,
+) -> Result<(), Stopped> {
+    let slots = 0..graph.len();
+    let pass = graph.refine();
+    target.each(slots.clone(), threads, linkers, &|slot, scorers, linker| {
+        pass.forward(slot, scorers, linker)?;
+        progress.one()
+    })?;
+    let pass = pass.turn();
+    target.each(slots, threads, linkers, &|slot, scorers, linker| pass.settle(slot, scorers, linker))?;
+    target.with_scorers(&mut |scorers| graph.reconnect(scorers, &mut Linker::new()).map(drop))
+}
+
+/// Measures recall by breadth, on the cheapest scores that lose nothing.
+fn measure(
+    rows: &dyn VectorStore,
+    built: &Built,
+    threads: usize,
+    progress: &Progress<'_>,
+) -> Result<Calibration, Stopped> {
+    let trial = Trial::new(rows, threads)?;
+    (progress.watch)(progress.phase, 1, 2)?;
+    let has_codes = built.codes.is_some();
+    let exact = Calibration { tier: Tier::Exact, has_codes, points: Vec::new() };
+    if built.codes.is_none() {
+        return trial.curve(built, exact, threads);
+    }
+    let wanted = trial.recall(built, &exact, COMPARED_AT, threads)? - LOSS_MAX;
+    for tier in [Tier::Coarse, Tier::Fine] {
+        let calibration = Calibration { tier, has_codes, points: Vec::new() };
+        if trial.recall(built, &calibration, COMPARED_AT, threads)? >= wanted {
+            return trial.curve(built, calibration, threads);
+        }
+    }
+    trial.curve(built, exact, threads)
+}
+
+/// Hidden rows and what is nearest to them.
+struct Trial<'a> {
+    rows: &'a dyn VectorStore,
+    hidden: Vec<Slot>,
+    queries: Vec<Vec<f32>>,
+    truth: Vec<Vec<Hit>>,
+}
+
+impl<'a> Trial<'a> {
+    fn new(rows: &'a dyn VectorStore, threads: usize) -> Result<Trial<'a>, Stopped> {
+        let step = (rows.len() / HELD_OUT).max(1);
+        let spread = (0..rows.len()).step_by(step as usize).map(Slot);
+        let mut hidden: Vec<Slot> = spread.filter(|&slot| rows.is_present(slot)).collect();
+        // A small set would lose too much of itself.
+        hidden.truncate(HELD_OUT.min(rows.len() / 8) as usize);
+        let mut queries = Vec::new();
+        read(rows, &hidden, &mut |row| queries.extend(row.map(<[f32]>::to_vec)))?;
+        let mut trial = Trial { rows, hidden, queries, truth: Vec::new() };
+        trial.truth = trial.ask_all(threads, &|trial, query, scratch| {
+            let admitted = Estimate { low: 0, likely: rows.len().into(), high: rows.len().into() };
+            let admit = AdmitIf::new(admitted, |slot| trial.hidden.binary_search(&slot).is_err());
+            let field = Field { rows, codes: None, graph: None, linked: 0, calibration: None, hidden: &[] };
+            let budget = Budget::unlimited();
+            let ask = FieldAsk { query, depth: Depth::Exact, admit: &admit, budget: &budget, bound: None };
+            let mut best = TopK::new(NEIGHBOURS, &BySlot);
+            field.search(&ask, scratch, &mut best).map(|_| best.into_sorted())
+        })?;
+        Ok(trial)
+    }
+
+    /// The answers to all queries.
+    fn ask_all(
+        &self,
+        threads: usize,
+        ask: &(dyn Fn(&Self, &[f32], &mut Scratch) -> Result<Vec<Hit>, SearchError> + Sync),
+    ) -> Result<Vec<Vec<Hit>>, Stopped> {
+        let answers: Vec<Mutex<Vec<Hit>>> = self.queries.iter().map(|_| Mutex::default()).collect();
+        let (next, failed) = (AtomicU32::new(0), Mutex::new(None));
+        on_threads(threads, &|_| {
+            let mut scratch = Scratch::new();
+            while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed) as usize).filter(|&at| at < answers.len()) {
+                match ask(self, &self.queries[at], &mut scratch) {
+                    Ok(hits) => *answers[at].lock() = hits,
+                    Err(SearchError::Stopped(stopped)) => *failed.lock() = Some(stopped),
+                    // A stored row is a legal query.
+                    Err(SearchError::Shape(_)) => *failed.lock() = Some(Stopped::Damaged),
+                }
+            }
+        });
+        match failed.into_inner() {
+            Some(stopped) => Err(stopped),
+            None => Ok(answers.into_iter().map(Mutex::into_inner).collect()),
+        }
+    }
+
+    /// The share of true neighbours that walks of this breadth find. Rows as near as the last of them are as good.
+    fn recall(&self, built: &Built, calibration: &Calibration, breadth: u32, threads: usize) -> Result<f32, Stopped> {
+        let found = self.ask_all(threads, &|trial, query, scratch| {
+            let field = Field {
+                rows: trial.rows,
+                codes: built.codes(),
+                graph: Some(&built.graph),
+                linked: trial.rows.len(),
+                calibration: Some(calibration),
+                hidden: &trial.hidden,
+            };
+            let budget = Budget::unlimited();
+            let depth = Depth::Breadth(breadth);
+            let ask = FieldAsk { query, depth, admit: &AdmitAll, budget: &budget, bound: None };
+            let mut best = TopK::new(NEIGHBOURS, &BySlot);
+            field.search(&ask, scratch, &mut best).map(|_| best.into_sorted())
+        })?;
+        let (mut hit, mut all) = (0, 0);
+        for (found, truth) in found.iter().zip(&self.truth) {
+            let limit = truth.last().map_or(f32::MIN, |hit| hit.score);
+            hit += found.iter().filter(|found| found.score <= limit).count().min(truth.len());
+            all += truth.len();
+        }
+        Ok(hit as f32 / all.max(1) as f32)
+    }
+
+    /// Recall by breadth, until it is as high as a search may ask for.
+    fn curve(&self, built: &Built, mut calibration: Calibration, threads: usize) -> Result<Calibration, Stopped> {
+        if self.queries.is_empty() {
+            return Ok(calibration);
+        }
+        for breadth in BREADTHS {
+            let recall = self.recall(built, &calibration, breadth, threads)?;
+            calibration.note(breadth, recall);
+            if recall > RECALL_MAX {
+                break;
+            }
+        }
+        Ok(calibration)
+    }
+}

@@ -1,0 +1,284 @@
+//! The search of one vector of one segment: a walk on codes, a scan of what no graph holds yet, and exact scores at the end.
+//!
+//! It refuses to know points and segments: it sees rows, codes and a graph over the same slots, whoever holds them.
+//!
+//! # How one query is answered
+//!
+//! ```text
+//! coarse   walk the graph on codes; scan the codes of rows not linked yet          keeps a few times k
+//! fine     score these by both planes                                              sorts them
+//! exact    score the first k by their vectors, then those whose error leaves them a chance
+//! raw      rows that have no code yet are scored by their vectors at once
+//! ```
+//!
+//! Only exact scores leave. Without a graph, or where it would not pay, everything is scored by its vectors.
+
+use nearfield_ann::{
+    Admit, AdmitAll, Among, Budget, BySlot, Effort, Flat, Scorer, Scratch, Search, Stats, Stopped, TopK,
+    VectorIndex,
+};
+use nearfield_quant::{Codec, Codes, Precision, Prepared, Quantizer};
+use nearfield_types::{Score, Slot};
+use nearfield_vectors::VectorStore;
+
+use crate::calibration::{Calibration, Tier};
+use crate::error::SearchError;
+
+/// Below so many rows everything is scored: a walk would not be faster.
+const GRAPH_ROWS_MIN: u32 = 1_000;
+/// A walk keeps this many times k for the finer scores, and at least so many more.
+const KEEP_FACTOR: usize = 2;
+const KEEP_MORE: usize = 10;
+
+/// How hard to look.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Depth {
+    /// As the segment thinks right.
+    #[default]
+    Auto,
+    /// Keep this many candidates open, known as `ef`.
+    Breadth(u32),
+    /// As hard as is needed to find this share of the true answers, by what was measured when the graph was finished.
+    Recall(f32),
+    /// Score everything.
+    Exact,
+}
+
+/// Rows, and what makes searching them fast.
+pub struct Field<'a> {
+    /// The vectors.
+    pub rows: &'a dyn VectorStore,
+    /// Their codes; those of the last rows may be missing.
+    pub codes: Option<&'a dyn Codes>,
+    /// The graph.
+    pub graph: Option<&'a dyn VectorIndex>,
+    /// Slots below are in the graph, if they have a vector.
+    pub linked: u32,
+    /// What was measured of the graph.
+    pub calibration: Option<&'a Calibration>,
+    /// Slots that walks treat as if they were not there, ascending: see `build`.
+    pub(crate) hidden: &'a [Slot],
+}
+
+/// One question to a field.
+pub struct FieldAsk<'a> {
+    /// As long as the vectors, and finite.
+    pub query: &'a [f32],
+    /// How hard to look.
+    pub depth: Depth,
+    /// Which rows may be answers.
+    pub admit: &'a dyn Admit,
+    /// How much work is allowed.
+    pub budget: &'a Budget<'a>,
+    /// The worst exact score that is still of use.
+    pub bound: Option<Score>,
+}
+
+/// What searches of fields keep in a scratch.
+#[derive(Default)]
+struct Work {
+    prepared: Prepared,
+    slots: Vec<Slot>,
+    scores: Vec<Score>,
+    candidates: Vec<(Score, Slot)>,
+}
+
+impl Field<'_> {
+    /// Offers the nearest admitted rows to `out`, with exact scores.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError`] if the query does not fit, a row cannot be read, or the budget ran out.
+    pub fn search(
+        &self,
+        ask: &FieldAsk<'_>,
+        scratch: &mut Scratch,
+        out: &mut TopK<'_>,
+    ) -> Result<Stats, SearchError> {
+        let mut exact = self.rows.scorer(ask.query)?;
+        let Some((graph, effort)) = self.plan(ask, out.k()) else {
+            return Ok(Flat::new(self.rows.len()).search(self.question(ask, &mut *exact, Effort::Auto), scratch, out)?);
+        };
+        let tier = self.calibration.map_or(Tier::default(), |calibration| calibration.tier);
+        match (self.codes, tier.precision()) {
+            (Some(codes), Some(precision)) => {
+                let mut work = std::mem::take(scratch.state::<Work>());
+                let stats = self.by_codes(graph, codes, precision, effort, ask, &mut *exact, &mut work, scratch, out);
+                *scratch.state::<Work>() = work;
+                stats
+            }
+            _ => {
+                let stats = self.walk(graph, &mut *exact, effort, ask, scratch, out)?;
+                self.scan_raw(self.linked, ask, &mut *exact, scratch, out, stats)
+            }
+        }
+    }
+
+    /// The graph and how hard to look, where walking is worth while.
+    fn plan(&self, ask: &FieldAsk<'_>, k: usize) -> Option<(&dyn VectorIndex, Effort)> {
+        let graph = self.graph.filter(|_| self.linked >= GRAPH_ROWS_MIN && k < self.linked as usize / 4)?;
+        let effort = match ask.depth {
+            Depth::Exact => return None,
+            Depth::Auto => Effort::Auto,
+            Depth::Breadth(breadth) => Effort::Breadth(breadth),
+            Depth::Recall(recall) => match self.calibration.and_then(|table| table.breadth(recall)) {
+                // Measured for ten results; more need a walk broader by as much.
+                Some(breadth) => Effort::Breadth(breadth.saturating_mul((k as u32).div_ceil(10))),
+                None => Effort::Auto,
+            },
+        };
+        Some((graph, effort))
+    }
+
+    fn question<'q>(&self, ask: &FieldAsk<'q>, scorer: &'q mut dyn Scorer, effort: Effort) -> Search<'q> {
+        Search { effort, bound: ask.bound, ..Search::new(scorer, ask.admit, ask.budget) }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one answer, each borrowed from another place")]
+    fn by_codes(
+        &self,
+        graph: &dyn VectorIndex,
+        codes: &dyn Codes,
+        precision: Precision,
+        effort: Effort,
+        ask: &FieldAsk<'_>,
+        exact: &mut dyn Scorer,
+        work: &mut Work,
+        scratch: &mut Scratch,
+        out: &mut TopK<'_>,
+    ) -> Result<Stats, SearchError> {
+        let codec: &Codec = codes.codec();
+        // The exact scorer has looked at the query: it has the dimension and is finite.
+        if codec.prepare(ask.query, &mut work.prepared).is_err() {
+            return Ok(Flat::new(self.rows.len()).search(self.question(ask, exact, effort), scratch, out)?);
+        }
+        let coded = codes.len();
+        let mut keep = TopK::new(kept(out.k(), effort), &BySlot);
+        let mut stats = {
+            let mut coarse = codes.scorer(&work.prepared, precision);
+            let mut stats = self.walk(graph, &mut coarse, effort, ask, scratch, &mut keep)?;
+            if self.linked < coded {
+                let tail = Flat::range(Slot(self.linked), Slot(coded));
+                let question = Search::new(&mut coarse, ask.admit, ask.budget);
+                stats += tail.search(question, scratch, &mut keep)?;
+            }
+            stats
+        };
+        work.slots.clear();
+        work.slots.extend(keep.into_sorted().iter().map(|hit| hit.slot));
+        // A slot may have been linked after the watermark was read: then walk and scan have both found it.
+        work.slots.sort_unstable();
+        work.slots.dedup();
+        sort_finely(codes, work)?;
+        stats += rescore(codes, exact, ask, work, scratch, out)?;
+        self.scan_raw(coded, ask, exact, scratch, out, stats)
+    }
+
+    fn walk(
+        &self,
+        graph: &dyn VectorIndex,
+        scorer: &mut dyn Scorer,
+        effort: Effort,
+        ask: &FieldAsk<'_>,
+        scratch: &mut Scratch,
+        out: &mut TopK<'_>,
+    ) -> Result<Stats, SearchError> {
+        let mut hiding;
+        let scorer: &mut dyn Scorer = if self.hidden.is_empty() {
+            scorer
+        } else {
+            hiding = Hiding { scorer, hidden: self.hidden };
+            &mut hiding
+        };
+        let question = Search { effort, ..Search::new(scorer, ask.admit, ask.budget) };
+        Ok(graph.search(question, scratch, out)?)
+    }
+
+    /// Scores the rows from `first` on by their vectors.
+    fn scan_raw(
+        &self,
+        first: u32,
+        ask: &FieldAsk<'_>,
+        exact: &mut dyn Scorer,
+        scratch: &mut Scratch,
+        out: &mut TopK<'_>,
+        mut stats: Stats,
+    ) -> Result<Stats, SearchError> {
+        let end = self.rows.len();
+        if first < end {
+            let raw = Flat::range(Slot(first), Slot(end));
+            stats += raw.search(self.question(ask, exact, Effort::Auto), scratch, out)?;
+        }
+        Ok(stats)
+    }
+}
+
+/// A scorer for which some slots have no vector.
+struct Hiding<'a> {
+    scorer: &'a mut dyn Scorer,
+    /// Ascending.
+    hidden: &'a [Slot],
+}
+
+impl Scorer for Hiding<'_> {
+    fn score(&mut self, slots: &[Slot], out: &mut [Score]) -> Result<(), Stopped> {
+        self.scorer.score(slots, out)?;
+        for (slot, score) in slots.iter().zip(out) {
+            if self.hidden.binary_search(slot).is_ok() {
+                *score = Score::INFINITY;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How many candidates go on to finer scores.
+fn kept(k: usize, effort: Effort) -> usize {
+    let wanted = (k.saturating_mul(KEEP_FACTOR)).max(k.saturating_add(KEEP_MORE));
+    match effort {
+        Effort::Auto => wanted,
+        Effort::Breadth(breadth) => wanted.min((breadth as usize).max(k)),
+    }
+}
+
+/// Turns `work.slots` into `work.candidates`, nearest first by both planes.
+fn sort_finely(codes: &dyn Codes, work: &mut Work) -> Result<(), SearchError> {
+    let Work { prepared, slots, scores, candidates } = work;
+    scores.resize(slots.len(), 0.0);
+    codes.scorer(prepared, Precision::Fine).score(slots, scores)?;
+    candidates.clear();
+    candidates.extend(scores.iter().copied().zip(slots.iter().copied()));
+    candidates.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    Ok(())
+}
+
+/// Scores candidates by their vectors: the first k, then those that may still be nearer than the k-th.
+fn rescore(
+    codes: &dyn Codes,
+    exact: &mut dyn Scorer,
+    ask: &FieldAsk<'_>,
+    work: &mut Work,
+    scratch: &mut Scratch,
+    out: &mut TopK<'_>,
+) -> Result<Stats, SearchError> {
+    let Work { prepared, slots, candidates, .. } = work;
+    let (sure, maybe) = candidates.split_at(out.k().min(candidates.len()));
+    let mut stats = Stats::default();
+    let mut score = |slots: &mut Vec<Slot>, out: &mut TopK<'_>| {
+        // In slot order: rows that lie together are read together.
+        slots.sort_unstable();
+        let question = Search { bound: ask.bound, ..Search::new(&mut *exact, &AdmitAll, ask.budget) };
+        Among::new(slots).search(question, scratch, out)
+    };
+    slots.clear();
+    slots.extend(sure.iter().map(|&(_, slot)| slot));
+    stats += score(slots, out)?;
+    let worst = out.worst().min(ask.bound.unwrap_or(Score::MAX));
+    slots.clear();
+    let near = maybe.iter().filter(|&&(fine, slot)| {
+        fine - codes.error_bound(prepared, slot, Precision::Fine) <= worst
+    });
+    slots.extend(near.map(|&(_, slot)| slot));
+    stats += score(slots, out)?;
+    Ok(stats)
+}

@@ -1,0 +1,133 @@
+//! The files of an index: codes and graph, beside the rows they belong to.
+//!
+//! They are derived: whoever finds one damaged or missing builds it anew. So opening checks every byte unless told that it was
+//! checked before, and it refuses to repair.
+
+use std::io;
+
+use nearfield_codec::{Container, Summary};
+use nearfield_hnsw::{Graph, GraphView};
+use nearfield_platform::Dir;
+use nearfield_quant::{Codes, SealedCodes, write_codes};
+use nearfield_types::Slot;
+
+use crate::calibration::Calibration;
+use crate::error::{IndexError, damaged};
+use crate::index::SealedIndex;
+use crate::seal::write_file;
+
+/// The path of the codes of the vector at place `vector` inside a segment's folder.
+pub fn codes_file(vector: usize) -> String {
+    format!("codes-{vector}")
+}
+
+/// The path of the graph of the vector at place `vector` inside a segment's folder.
+pub fn graph_file(vector: usize) -> String {
+    format!("graph-{vector}")
+}
+
+/// What a manifest says of the files of one index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexFiles {
+    /// The codes; `None` where walks use the vectors themselves.
+    pub codes: Option<Summary>,
+    /// The graph.
+    pub graph: Summary,
+}
+
+/// Writes codes and graph of the vector at place `vector` into `folder`, synced and read-only. Nobody links meanwhile.
+///
+/// # Errors
+///
+/// What the directory returns; one of the files may be there then.
+pub fn write_index(
+    dir: &dyn Dir,
+    folder: &str,
+    vector: usize,
+    codes: Option<&dyn Codes>,
+    graph: &Graph,
+    calibration: &Calibration,
+) -> io::Result<IndexFiles> {
+    let codes = codes.map(|codes| {
+        write_file(dir, &format!("{folder}/{}", codes_file(vector)), |sink| {
+            write_codes(sink, codes.codec(), codes.len(), |slot| codes.row(Slot(slot))).map_err(io::Error::other)
+        })
+    });
+    let notes = calibration.encode();
+    let graph = write_file(dir, &format!("{folder}/{}", graph_file(vector)), |sink| {
+        nearfield_hnsw::format::write(graph, &notes, sink)
+    })?;
+    Ok(IndexFiles { codes: codes.transpose()?, graph })
+}
+
+/// Opens what [`write_index`] wrote, for `rows` rows: maps both files and checks every byte of them. Whether there are codes is what
+/// the notes beside the graph say. `expected` is what the manifest says, where there is one.
+///
+/// # Errors
+///
+/// [`IndexError`], with the file's path.
+///
+/// # Complexity
+///
+/// One pass over the files at the speed of checksums.
+pub fn open_index(
+    dir: &dyn Dir,
+    folder: &str,
+    vector: usize,
+    rows: u32,
+    expected: Option<&IndexFiles>,
+) -> Result<SealedIndex, (String, IndexError)> {
+    let path = format!("{folder}/{}", graph_file(vector));
+    let (graph, calibration) =
+        open_graph(dir, &path, rows, expected.map(|files| &files.graph)).map_err(|e| (path, e))?;
+    let has_codes = match expected {
+        Some(files) => files.codes.is_some(),
+        None => calibration.has_codes,
+    };
+    let codes = if has_codes {
+        let path = format!("{folder}/{}", codes_file(vector));
+        let expected = expected.and_then(|files| files.codes.as_ref());
+        Some(open_codes(dir, &path, rows, expected).map_err(|e| (path, e))?)
+    } else {
+        None
+    };
+    let codes = codes.map(|codes| Box::new(codes) as Box<dyn Codes>);
+    Ok(SealedIndex::new(codes, graph, calibration))
+}
+
+fn open_graph(
+    dir: &dyn Dir,
+    path: &str,
+    rows: u32,
+    expected: Option<&Summary>,
+) -> Result<(GraphView, Calibration), IndexError> {
+    let region = dir.open(path)?;
+    let container = Container::open(region.clone(), nearfield_hnsw::format::TAG)?;
+    check(&container, expected)?;
+    let graph = GraphView::open(region)?;
+    if graph.len() > rows {
+        return Err(damaged("graph and rows").into());
+    }
+    let calibration = Calibration::decode(graph.notes())?;
+    Ok((graph, calibration))
+}
+
+fn open_codes(dir: &dyn Dir, path: &str, rows: u32, expected: Option<&Summary>) -> Result<SealedCodes, IndexError> {
+    let container = Container::open(dir.open(path)?, nearfield_quant::format::TAG)?;
+    check(&container, expected)?;
+    let codes = SealedCodes::open(&container)?;
+    if codes.len() != rows {
+        return Err(damaged("codes and rows").into());
+    }
+    Ok(codes)
+}
+
+fn check(container: &Container, expected: Option<&Summary>) -> Result<(), IndexError> {
+    if let Some(expected) = expected {
+        let length = container.region().len() as u64;
+        if length != expected.length || container.tables_crc() != expected.tables_crc {
+            return Err(damaged("file and the manifest").into());
+        }
+    }
+    Ok(container.verify_all()?)
+}

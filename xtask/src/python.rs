@@ -1,0 +1,37 @@
+//! `python`: builds the Python package, puts it into an environment of its own, checks its stubs and runs its tests.
+//!
+//! The harness of `bench peers` is Python too: its tests are run here.
+
+use std::path::Path;
+
+use crate::args::Outcome;
+use crate::process::run;
+use crate::venv::Venv;
+
+/// Runs every test that is written in Python.
+pub(crate) fn task(root: &Path) -> Outcome {
+    let package = root.join("crates/python");
+    let venv = Venv::with(root, "python", &package.join("tests/requirements.txt"))?;
+    venv.install_nearfield(root, "release")?;
+    let tests = ["-W", "error", "-m", "unittest", "discover", "--start-directory"];
+    run(venv.python().current_dir(&package).args(tests).arg("tests"))?;
+    run(venv
+        .python()
+        .current_dir(root.join("benches/peers"))
+        .args(tests)
+        .arg("tests")
+        .args(["--top-level-directory", "."]))?;
+    run(venv.python().current_dir(&package).args([
+        "-m",
+        "mypy.stubtest",
+        "nearfield",
+        "--ignore-missing-stub",
+    ]))?;
+    run(venv.python().current_dir(&package).args([
+        "-m",
+        "mypy",
+        "--strict",
+        "--no-incremental",
+        "tests/typed.py",
+    ]))
+}
