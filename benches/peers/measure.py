@@ -42,9 +42,15 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def one_by_one(search: Callable, queries: Sequence, passes: int, pass_s: float) -> dict:
-    """One query a call: the rate of whole passes, and percentiles of single calls from one pass more."""
-    rates, count = [], len(queries)
+def timed(
+    search: Callable, queries: Sequence, passes: int, pass_s: float, search_batch: Callable | None = None, batch: np.ndarray | None = None
+) -> dict:
+    """One query a call: percentiles of single calls from a first pass, then the median rate of whole passes.
+
+    With a batch call its passes take turns with those, so that both see the same minutes of the machine, and what a call of its own costs
+    more is the median of the differences between neighbours.
+    """
+    count = len(queries)
     latencies, found, stop = [], [], time.perf_counter() + pass_s
     for query in queries:
         began = time.perf_counter()
@@ -55,28 +61,27 @@ def one_by_one(search: Callable, queries: Sequence, passes: int, pass_s: float) 
         if ended > stop and len(found) >= 50:
             count = len(found)  # slow engines: the same first queries in every pass
             break
+    together = search_batch(batch, 1) if search_batch else None
+    singles, batches = [], []
     for _ in range(passes):
         began = time.perf_counter()
         for query in queries[:count]:
             search(query)
-        rates.append(count / (time.perf_counter() - began))
+        singles.append((time.perf_counter() - began) / count)
+        if search_batch:
+            batches.append(seconds(lambda: search_batch(batch, 1)) / len(batch))
     p50, p95, p99 = np.percentile(np.array(latencies) * 1e6, [50, 95, 99])
-    return {
-        "qps": statistics.median(rates),
-        "spread": (max(rates) - min(rates)) / statistics.median(rates),
-        "us_p50": float(p50),
-        "us_p95": float(p95),
-        "us_p99": float(p99),
-        "found": found,
-    }
+    record = {"found": found, "qps": 1 / statistics.median(singles), "spread": spread(singles)}
+    record |= {"us_p50": float(p50), "us_p95": float(p95), "us_p99": float(p99)}
+    if search_batch:
+        record |= {"found_batch": together, "qps_batch": 1 / statistics.median(batches), "spread_batch": spread(batches)}
+        record["over_native_us"] = 1e6 * statistics.median(one - other for one, other in zip(singles, batches))
+    return record
 
 
-def batches(search_batch: Callable, queries: np.ndarray, passes: int) -> dict:
-    """A call of BATCH queries, one thread: the median rate of the passes after one that warms up."""
-    found = search_batch(queries, 1)
-    rates = [len(queries) / seconds(lambda: search_batch(queries, 1)) for _ in range(passes)]
-    middle = statistics.median(rates)
-    return {"qps_batch": middle, "spread_batch": (max(rates) - min(rates)) / middle, "found": found}
+def spread(times: list[float]) -> float:
+    """How far the passes lie apart, as a share of the middle one."""
+    return (max(times) - min(times)) / statistics.median(times)
 
 
 def long_pass(call: Callable[[], int], least_s: float) -> float:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from adapters import Peer
 from dataset import Dataset
-from measure import batch_of, batches, long_pass, one_by_one, pin, python_threads, recall, seconds
+from measure import batch_of, long_pass, pin, python_threads, recall, seconds, timed
 from memory import disk_mb, resident, status_mb
 
 TARGETS = (0.95, 0.99)  # the recalls at which two threads are compared with one
@@ -94,12 +94,11 @@ def sweep(peer: Peer, settings: Settings, data: Dataset, queries: list, batch: n
     points = []
     for value in peer.sweep:
         peer.set(value)
-        point = {"value": value, **one_by_one(peer.search, queries, settings.passes, settings.pass_s)}
-        point["recall"] = recall(point.pop("found"), data.truth)
+        record = timed(peer.search, queries, settings.passes, settings.pass_s, peer.search_batch, batch)
+        point = {"value": value, "recall": recall(record.pop("found"), data.truth)}
         if peer.search_batch:
-            timed = batches(peer.search_batch, batch, settings.passes)
-            point["recall_batch"] = recall(timed.pop("found")[: len(data.queries)], data.truth)
-            point |= timed
+            point["recall_batch"] = recall(record.pop("found_batch")[: len(data.queries)], data.truth)
+        point |= record
         points.append(point)
         note(peer, point)
         if point["recall"] >= peer.stop_recall:
@@ -151,8 +150,8 @@ def delete(peer: Peer, settings: Settings) -> dict:
     took = seconds(lambda: peer.delete(dead))
     pin({settings.core})
     peer.set(64)
-    timed = one_by_one(peer.search, peer.prepare(data.queries), settings.passes, settings.pass_s)
-    return {"delete_s": took, "recall": recall(timed.pop("found"), truth), **timed}
+    record = timed(peer.search, peer.prepare(data.queries), settings.passes, settings.pass_s)
+    return {"delete_s": took, "recall": recall(record.pop("found"), truth), **record}
 
 
 def filtered(peer: Peer, settings: Settings) -> dict:
@@ -166,9 +165,9 @@ def filtered(peer: Peer, settings: Settings) -> dict:
         for value in peer.filter_sweep:
             peer.set(value)
             search = lambda query: peer.search_filtered(query, handle)  # noqa: E731
-            timed = one_by_one(search, queries, settings.passes, settings.pass_s)
-            right = recall(timed.pop("found"), data.filtered_truth(name))
-            points.append({"filter": name, "share": filter["selectivity"], "value": value, "recall": right, **timed})
+            record = timed(search, queries, settings.passes, settings.pass_s)
+            right = recall(record.pop("found"), data.filtered_truth(name))
+            points.append({"filter": name, "share": filter["selectivity"], "value": value, "recall": right, **record})
             note(peer, points[-1])
     return {"filtered": points}
 

@@ -59,7 +59,7 @@ def row(name: str, stages: dict[str, list[dict]]) -> dict:
         "version": next((record["version"] for records in stages.values() for record in records), "?"),
         "single": single,
         "batch": batch,
-        "over_native_us": {target: over_native_us(single[target], batch[target]) for target in single},
+        "over_native_us": {f"{target:.2f}": over_native_us(sweeps, target) for target in RECALLS},
         "threads": {f"{target:.2f}": threads(served, target) for target in RECALLS[1:]},
         "recall_max": max((point["recall"] for sweep in sweeps for point in sweep), default=None),
         "sweep": sweeps[-1] if sweeps else [],
@@ -78,9 +78,10 @@ def row(name: str, stages: dict[str, list[dict]]) -> dict:
     return one
 
 
-def over_native_us(single: float | None, batch: float | None) -> float | None:
-    """What a query costs more when it is a call of its own: against its share of a batch, which is the engine's own loop."""
-    return 1e6 / single - 1e6 / batch if single and batch else None
+def over_native_us(sweeps: list[list[dict]], target: float) -> float | None:
+    """What a query costs more when it is a call of its own, against its share of a batch: at the first value that reaches a target."""
+    reached = (next((point for point in sweep if point["recall"] >= target), {}) for sweep in sweeps)
+    return middle(point.get("over_native_us") for point in reached)
 
 
 def threads(served: list[dict], target: float) -> dict | None:

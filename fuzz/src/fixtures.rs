@@ -3,10 +3,13 @@
 use std::sync::{Arc, OnceLock};
 
 use nearfield::{CollectionConfig, Database, Metric, Object, Options, Point, PointId, Uuid, Value, Vectors};
+use nearfield_ann::conformance::Points;
 use nearfield_codec::{ContainerWriter, FileTag};
 use nearfield_collection::CollectionOptions;
+use nearfield_hnsw::{Graph, Linker, Params, Scorers};
 use nearfield_platform::{Dir, ManualClock, MemoryDir, SeededEntropy};
-use nearfield_types::Seq;
+use nearfield_quant::{Codec, CodecConfig, RotatedConfig, ScalarConfig};
+use nearfield_types::{Seq, Slot};
 use nearfield_wal::{Class, FileLog, Kind, LogOptions, LogSizes, LogWriter, Syncer};
 
 /// The kind of the container that belongs to nobody.
@@ -58,6 +61,38 @@ pub(crate) fn container(bytes: usize) -> Vec<u8> {
     };
     let (file, _) = write().expect("writing to memory does not fail");
     file
+}
+
+/// Values of the points under [`graph`].
+pub(crate) const GRAPH_DIM: usize = 4;
+
+/// A graph over 30 points, some of them twice.
+pub(crate) fn graph() -> Vec<u8> {
+    let mut rows = Points::clustered(24, GRAPH_DIM, 1).rows().to_vec();
+    rows.extend_from_within(..6 * GRAPH_DIM);
+    let points = Points::from_rows(GRAPH_DIM, rows);
+    let graph = Graph::new(Params::new(3, 20).expect("settings within the limits"));
+    let (mut walk, mut judge, mut linker) = (points.scorer(&[]), points.scorer(&[]), Linker::new());
+    let same = |a, b| points.row(a) == points.row(b);
+    let mut scorers = Scorers { walk: &mut walk, judge: &mut judge, same: &same };
+    for slot in (0..points.len()).map(Slot) {
+        graph.link(slot, &mut scorers, &mut linker).expect("these scorers do not fail");
+    }
+    nearfield_hnsw::format::write(&graph, b"notes", Vec::new()).expect("writing to memory does not fail").0
+}
+
+/// Codes of a few vectors, one of them absent: rotated with a mean, and scalar.
+pub(crate) fn codes() -> [Vec<u8>; 2] {
+    let rows: Vec<Vec<f32>> =
+        (0..9).map(|row| (0..40).map(|at| ((row * 40 + at) as f32 * 0.7).sin() + 0.3).collect()).collect();
+    let rotated =
+        RotatedConfig { dim: 40, metric: Metric::Euclid, epoch: 3, seed: Some(5), mean: vec![0.25; 40] };
+    let scalar = ScalarConfig::from_sample(40, Metric::Cosine, 0.99, rows.iter().map(Vec::as_slice));
+    [CodecConfig::Rotated(rotated), CodecConfig::Scalar(scalar)].map(|config| {
+        let codec = Arc::new(Codec::new(config).expect("a sound codec"));
+        let rows = rows.iter().enumerate().map(|(at, row)| (at != 4).then_some(row.as_slice()));
+        nearfield_quant::write_rows(Vec::new(), &codec, rows).expect("writing to memory does not fail").0
+    })
 }
 
 /// The files of a log with sealed files, an operation of several frames, a mark and a clean close, without the zeros at their

@@ -57,6 +57,8 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("catalog", targets::catalog::catalog),
     ("operation", targets::operation::operation),
     ("container", targets::container::container),
+    ("graph", targets::graph::graph),
+    ("codes", targets::codes::codes),
     ("segment_ids", targets::segment::segment_ids),
     ("segment_delta", targets::segment::segment_delta),
     ("segment_vectors", targets::segment::segment_vectors),

@@ -21,6 +21,8 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "catalog" => vec![value(&fixtures::database().catalog)],
         "operation" => operations(),
         "container" => [0, 200, 1_500].iter().flat_map(|bytes| files(&fixtures::container(*bytes))).collect(),
+        "graph" => files(&fixtures::graph()),
+        "codes" => fixtures::codes().iter().flat_map(|file| files(file)).collect(),
         "segment_ids" => files(&fixtures::database().ids),
         "segment_delta" => files(&fixtures::database().delta),
         "segment_vectors" => {

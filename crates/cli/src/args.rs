@@ -121,6 +121,15 @@ pub(crate) struct Search {
     /// Name of the vector to compare, where points have several
     #[arg(long, value_name = "NAME")]
     pub(crate) using: Option<String>,
+    /// Candidates kept open while looking: more takes longer and finds more of the nearest [default: 64, or twice the limit]
+    #[arg(long, value_name = "N", conflicts_with_all = ["recall", "exact"])]
+    pub(crate) ef: Option<u32>,
+    /// Look as hard as is needed to find this share of the nearest points, 0.5 to 0.999
+    #[arg(long, value_name = "SHARE", conflicts_with = "exact")]
+    pub(crate) recall: Option<f32>,
+    /// Look at every point
+    #[arg(long)]
+    pub(crate) exact: bool,
     /// Show the whole payload of each point
     #[arg(long)]
     pub(crate) with_payload: bool,
@@ -287,7 +296,18 @@ mod tests {
         for good in ["--vector [-1]", "--vector -", "--vector-file q.npy --row 3", "--like -x"] {
             parse(good).unwrap();
         }
-        for bad in ["--limit 3", "--vector [1] --like 2", "--like 2 --row 1", "--like 2 --limit -1"] {
+        for good in ["--like 1 --ef 9", "--like 1 --recall 0.99", "--like 1 --exact"] {
+            parse(good).unwrap();
+        }
+        for bad in [
+            "--like 1 --ef 9 --exact",
+            "--like 1 --recall 0.9 --ef 9",
+            "--like 1 --ef -1",
+            "--limit 3",
+            "--vector [1] --like 2",
+            "--like 2 --row 1",
+            "--like 2 --limit -1",
+        ] {
             assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
         }
     }

@@ -30,6 +30,14 @@ pub(crate) fn open_or_create(path: &Path, trust: Trust, durability: Durability) 
     Ok(Database::open(path, options(trust).create(true).durability(durability))?)
 }
 
+/// Opens a database for an import, making it if it is missing: writing is not slowed down for searches, and indexes are built by all
+/// processors.
+pub(crate) fn open_for_import(path: &Path, trust: Trust, durability: Durability) -> Outcome<Database> {
+    let mut options = options(trust).create(true).durability(durability).bulk(true);
+    options.collections.index_threads = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Database::open(path, options)?)
+}
+
 fn options(trust: Trust) -> Options {
     Options { allow_unsupported_fs: trust.allow_unsupported_fs, ..Options::default() }
 }

@@ -6,7 +6,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use nearfield::limits::{DIMENSION_MAX, LIMIT_MAX};
-use nearfield::{Collection, Hit, Metric, Object, Query, Value, With};
+use nearfield::{Collection, Depth, Hit, Metric, Object, Query, Value, With};
 use serde_json::{Value as Json, json};
 
 use crate::args::Search;
@@ -34,7 +34,7 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         (None, None) => return Err(Failure::invalid("give one of --vector, --vector-file and --like")),
     };
     let watch = Stopwatch::start();
-    let hits = question.ask(&collection, &using, limit)?;
+    let hits = question.ask(&collection, &using, limit, depth(command))?;
     let took = watch.elapsed();
     let name = collection.name().to_owned();
     drop(collection);
@@ -59,6 +59,16 @@ fn check_limit(limit: u64) -> Outcome<usize> {
     match usize::try_from(limit) {
         Ok(limit @ 1..=LIMIT_MAX) => Ok(limit),
         _ => Err(Failure::invalid(format!("limit is {limit}: it must be 1 to {LIMIT_MAX}"))),
+    }
+}
+
+/// How hard to look; the command line allows one of these at most.
+fn depth(command: &Search) -> Depth {
+    match (command.ef, command.recall) {
+        _ if command.exact => Depth::Exact,
+        (Some(ef), _) => Depth::Breadth(ef),
+        (None, Some(recall)) => Depth::Recall(recall),
+        (None, None) => Depth::Auto,
     }
 }
 
@@ -120,10 +130,10 @@ impl Question {
         Ok(Question { vector, itself: Some(record.id) })
     }
 
-    fn ask(&self, collection: &Collection, using: &str, limit: usize) -> Outcome<Vec<Hit>> {
+    fn ask(&self, collection: &Collection, using: &str, limit: usize, depth: Depth) -> Outcome<Vec<Hit>> {
         // One more, for the point itself.
         let wanted = (limit + usize::from(self.itself.is_some())).min(LIMIT_MAX);
-        let query = Query { vector: &self.vector, using, limit: wanted, with: With::PAYLOAD };
+        let query = Query { vector: &self.vector, using, limit: wanted, with: With::PAYLOAD, depth };
         let mut hits = collection.search(&query)?;
         hits.retain(|hit| Some(&hit.id) != self.itself.as_ref());
         hits.truncate(limit);

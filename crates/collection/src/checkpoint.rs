@@ -107,6 +107,7 @@ impl Collection {
     /// [`ErrorKind::Unavailable`] if the log or a manifest failed, now or before. That sealing failed is no error: the log has
     /// everything.
     pub fn close(&self) -> Result<()> {
+        self.halt_indexing();
         // Held to the end: a checkpoint under way finishes first, and none begins once the lock of the directory is gone.
         let mut ledger = self.checkpoint.lock();
         if self.check_open().is_err() {
@@ -194,6 +195,7 @@ impl Collection {
         self.write_deltas(through, &mut manifest, ledger.version + 1)?;
         manifest.flushed = through;
         self.commit(ledger, manifest)?;
+        self.inherit(&sealing);
         self.switch(&sealing, through);
         self.flushed.store(through.0, Ordering::Release);
         self.tidy_up(ledger);
@@ -289,7 +291,7 @@ impl Collection {
     }
 
     /// The commit point. If the manifest may have been replaced all the same, nobody knows which is the last: the shard stops.
-    fn commit(&self, ledger: &mut Ledger, mut manifest: Manifest) -> Result<()> {
+    pub(crate) fn commit(&self, ledger: &mut Ledger, mut manifest: Manifest) -> Result<()> {
         manifest.synced = self.synced_seq().max(manifest.flushed);
         manifest.previous_crc = crc32c(&ledger.manifest.encode());
         match ledger.cell.swap_if(Some(ledger.version), &manifest.encode()) {
@@ -314,6 +316,15 @@ impl Collection {
             Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
         })?;
         Ok((written, Arc::new(sealed)))
+    }
+
+    /// Keeps the graphs of what was sealed for the indexes to be built, before anybody can see that these are missing.
+    fn inherit(&self, sealing: &[Sealing]) {
+        for Sealing { source, number, sealed } in sealing {
+            if let Some((written, _)) = sealed.as_ref().filter(|(_, sealed)| !sealed.unindexed().is_empty()) {
+                self.indexing.inherit(*number, written.heritage(source));
+            }
+        }
     }
 
     /// Puts the sealed segments in the place of the growing ones they were made from.

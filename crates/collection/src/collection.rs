@@ -1,6 +1,6 @@
 //! The collection: one shard with its log, its versions and its one writer.
 //!
-//! Locks, always taken in this order: `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
+//! Locks, always taken in this order: `indexing` (one index is built at a time), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
 //! readers take and the Seq they may see). Readers take none of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::checkpoint::Ledger;
 use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::indexing::Indexing;
 use crate::version::{Member, Version};
 use crate::view::View;
 
@@ -41,8 +42,14 @@ pub struct CollectionOptions {
     pub head_bytes_max: u64,
     /// A checkpoint is due once this many bytes were logged since the last.
     pub log_bytes_max: u64,
-    /// True if nobody calls [`Collection::maintain_segments`]: the writer then seals before its call returns.
+    /// True if nobody calls [`Collection::maintain_segments`] and its like: the writer then seals, links and builds indexes before
+    /// its call returns.
     pub inline_maintenance: bool,
+    /// Threads that build the index of a sealed segment.
+    pub index_threads: usize,
+    /// Many points are about to be written: they may stay unlinked however many they are, so that writing is not slowed down.
+    /// Searches are slower until the background has caught up.
+    pub bulk: bool,
     /// The clock for pauses and ages; correctness never reads it.
     pub clock: Arc<dyn Clock>,
     /// The source of fresh identities.
@@ -58,10 +65,17 @@ impl CollectionOptions {
             head_bytes_max: 512 << 20,
             log_bytes_max: 1 << 30,
             inline_maintenance: false,
+            index_threads: (cores() / 2).max(1),
+            bulk: false,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
         }
     }
+}
+
+/// Processors that there are for this process.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Whether the shard still takes writes.
@@ -116,6 +130,7 @@ pub struct Collection {
     pub(crate) current: ArcSwap<Version>,
     pub(crate) checkpoint: Mutex<Ledger>,
     pub(crate) writer: Mutex<Writer>,
+    pub(crate) indexing: Indexing,
     reveal: Mutex<()>,
     syncer: OnceLock<Arc<dyn Syncer>>,
     /// The last operation that is whole in memory.
@@ -162,6 +177,7 @@ impl Collection {
             schema,
             checkpoint: Mutex::new(ledger),
             writer: Mutex::new(Writer { log: None }),
+            indexing: Indexing::default(),
             reveal: Mutex::new(()),
             syncer: OnceLock::new(),
             applied: AtomicU64::new(flushed.0),
@@ -221,6 +237,7 @@ impl Collection {
 
     /// Refuses everything from now on; used when the collection is deleted or closed.
     pub fn shut(&self) {
+        self.halt_indexing();
         *self.state.write() = State::Closed;
     }
 
@@ -308,7 +325,7 @@ impl Collection {
         }
         if self.options.inline_maintenance {
             // The write is done, whatever becomes of the sealing: it is tried again, and what poisons shows at the next write.
-            let _ = self.maintain_segments();
+            let _ = self.maintain_segments().and_then(|()| self.maintain_indexes());
         }
         Ok(())
     }

@@ -1,30 +1,91 @@
 //! What a collection is made of, fixed when it is created.
 
+use nearfield_hnsw::{EF_CONSTRUCTION_MAX, M_MAX};
+use nearfield_segment::{IndexOptions, Quantization};
 use nearfield_types::limits::{DIMENSION_MAX, VECTOR_NAMES_MAX};
 use nearfield_types::{Metric, check_name};
 
 use crate::error::{Error, ErrorKind, Result};
 
+/// How one vector is indexed.
+///
+/// ```
+/// use nearfield_collection::{CollectionConfig, IndexConfig};
+/// use nearfield_types::Metric;
+///
+/// let careful = IndexConfig { m: 24, ..IndexConfig::default() };
+/// assert!(CollectionConfig::new(768, Metric::Cosine).index(careful).check().is_ok());
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct IndexConfig {
+    /// Links of a node of the graph, twice as many on its lowest level: 16 suits most data, 24 to 32 suits many dimensions and high
+    /// recall.
+    pub m: u32,
+    /// Candidates kept open while a node is linked: more takes longer and finds better links.
+    pub ef_construct: u32,
+    /// What walks score by.
+    pub quantization: Quantization,
+}
+
+/// m 16, ef_construct 100, codes chosen by metric and dimension.
+impl Default for IndexConfig {
+    fn default() -> Self {
+        IndexConfig { m: 16, ef_construct: 100, quantization: Quantization::Auto }
+    }
+}
+
+impl IndexConfig {
+    /// Checks the values against their limits; `shown` names the vector.
+    fn check(&self, shown: &str) -> Result<()> {
+        let within = |field: &str, value: u32, least: u32, most: u32| match (least..=most).contains(&value) {
+            true => Ok(()),
+            false => Err(Error::invalid(format!("{field}{shown} is {value}: it must be {least} to {most}"))),
+        };
+        within("m", self.m, 2, M_MAX)?;
+        within("ef_construct", self.ef_construct, 1, EF_CONSTRUCTION_MAX)?;
+        match self.quantization {
+            Quantization::Scalar { quantile } if !(quantile > 0.0 && quantile <= 1.0) => Err(Error::invalid(
+                format!("quantile{shown} is {quantile}: it must be above 0 and at most 1"),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same for the segment.
+    pub(crate) fn options(&self) -> IndexOptions {
+        IndexOptions::graph_of(self.m, self.ef_construct, self.quantization)
+    }
+}
+
 /// One named vector of every point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VectorConfig {
     /// How many numbers it has.
     pub dim: u32,
     /// How two of them are compared.
     pub metric: Metric,
+    /// How it is indexed.
+    pub index: IndexConfig,
 }
 
 /// The vectors of a collection, by name. The empty name is the one that is meant when none is given.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct CollectionConfig {
     vectors: Vec<(String, Asked)>,
 }
 
 /// As asked for; the limits are checked when the collection is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Asked {
     dim: usize,
     metric: Metric,
+    index: IndexConfig,
+}
+
+impl Asked {
+    fn new(dim: usize, metric: Metric) -> Self {
+        Asked { dim, metric, index: IndexConfig::default() }
+    }
 }
 
 impl CollectionConfig {
@@ -35,13 +96,22 @@ impl CollectionConfig {
 
     /// One vector of `dim` numbers a point, called `name`.
     pub fn named(name: impl Into<String>, dim: usize, metric: Metric) -> Self {
-        CollectionConfig { vectors: vec![(name.into(), Asked { dim, metric })] }
+        CollectionConfig { vectors: vec![(name.into(), Asked::new(dim, metric))] }
     }
 
     /// And another vector, which a point may have or not.
     #[must_use]
     pub fn vector(mut self, name: impl Into<String>, dim: usize, metric: Metric) -> Self {
-        self.vectors.push((name.into(), Asked { dim, metric }));
+        self.vectors.push((name.into(), Asked::new(dim, metric)));
+        self
+    }
+
+    /// Says how the vector named last is indexed.
+    #[must_use]
+    pub fn index(mut self, index: IndexConfig) -> Self {
+        if let Some((_, asked)) = self.vectors.last_mut() {
+            asked.index = index;
+        }
         self
     }
 
@@ -49,7 +119,7 @@ impl CollectionConfig {
     pub fn vectors(&self) -> impl ExactSizeIterator<Item = (&str, VectorConfig)> {
         self.vectors.iter().map(|(name, asked)| {
             let dim = u32::try_from(asked.dim).unwrap_or(u32::MAX);
-            (name.as_str(), VectorConfig { dim, metric: asked.metric })
+            (name.as_str(), VectorConfig { dim, metric: asked.metric, index: asked.index })
         })
     }
 
@@ -61,7 +131,7 @@ impl CollectionConfig {
             .map(|(at, (_, config))| (at, config))
     }
 
-    /// Checks names, their number and dimensions against the limits.
+    /// Checks names, their number, dimensions and index settings against the limits.
     ///
     /// # Errors
     ///
@@ -79,11 +149,12 @@ impl CollectionConfig {
             if self.vectors[..at].iter().any(|(other, _)| other == name) {
                 return Err(Error::invalid(format!("vectors names {name:?} twice: names must differ")));
             }
+            let shown = if name.is_empty() { String::new() } else { format!(" of vector {name:?}") };
             if asked.dim == 0 || asked.dim > DIMENSION_MAX {
-                let shown = if name.is_empty() { String::new() } else { format!(" of vector {name:?}") };
                 let context = format!("dim{shown} is {}: it must be 1 to {DIMENSION_MAX}", asked.dim);
                 return Err(Error::invalid(context));
             }
+            asked.index.check(&shown)?;
         }
         Ok(())
     }
@@ -105,5 +176,23 @@ mod tests {
         let twice = CollectionConfig::named("a", 3, Metric::Dot).vector("a", 4, Metric::Dot);
         assert_eq!(text(twice), Err("vectors names \"a\" twice: names must differ".into()));
         assert!(text(CollectionConfig::named("../x", 3, Metric::Dot)).is_err());
+        let usual = IndexConfig::default();
+        let scalar = |quantile| IndexConfig { quantization: Quantization::Scalar { quantile }, ..usual };
+        for (index, expected) in [
+            (usual, None),
+            (IndexConfig { m: 1, ..usual }, Some("m of vector \"b\" is 1: it must be 2 to 128")),
+            (IndexConfig { m: 129, ..usual }, Some("m of vector \"b\" is 129: it must be 2 to 128")),
+            (
+                IndexConfig { ef_construct: 0, ..usual },
+                Some("ef_construct of vector \"b\" is 0: it must be 1 to 4096"),
+            ),
+            (scalar(1.0), None),
+            (scalar(0.0), Some("quantile of vector \"b\" is 0: it must be above 0 and at most 1")),
+            (scalar(f32::NAN), Some("quantile of vector \"b\" is NaN: it must be above 0 and at most 1")),
+        ] {
+            let config =
+                CollectionConfig::named("a", 3, Metric::Dot).vector("b", 3, Metric::Dot).index(index);
+            assert_eq!(text(config).err().as_deref(), expected);
+        }
     }
 }

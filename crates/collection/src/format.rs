@@ -5,7 +5,9 @@ pub const CELL_MAGIC: [u8; 4] = *b"NFmf";
 /// Version of the cell's frame.
 pub const CELL_VERSION: u16 = 1;
 /// Version of the shard manifest inside the cell.
-pub const MANIFEST_VERSION: u16 = 1;
+pub const MANIFEST_VERSION: u16 = 2;
+/// The oldest shard manifest that is read: its vectors are indexed as usual.
+pub const MANIFEST_READ_VERSION: u16 = 1;
 /// Version of the operations inside log frames.
 pub const OPERATION_VERSION: u8 = 1;
 
@@ -31,3 +33,16 @@ pub const FILE_PAYLOAD: u8 = 2;
 pub const FILE_VECTORS: u8 = 3;
 /// File kind in manifests: deaths and patches.
 pub const FILE_DELTA: u8 = 4;
+/// File kind in manifests: codes of one named vector.
+pub const FILE_CODES: u8 = 5;
+/// File kind in manifests: graph of one named vector.
+pub const FILE_GRAPH: u8 = 6;
+
+/// Quantization in manifests: chosen by metric and dimension.
+pub const QUANTIZATION_AUTO: u8 = 0;
+/// Quantization in manifests: the rotated 4 + 4 bit code.
+pub const QUANTIZATION_ROTATED: u8 = 1;
+/// Quantization in manifests: one number a value, on a grid over a share of the values.
+pub const QUANTIZATION_SCALAR: u8 = 2;
+/// Quantization in manifests: none.
+pub const QUANTIZATION_NONE: u8 = 3;

@@ -1,7 +1,7 @@
 //! One durable collection: its log, its versions, its one writer, checkpoints and recovery.
 //!
-//! **It refuses** to know other collections, aliases, protocols and threads: whoever owns it calls [`Collection::maintain_log`] and
-//! [`Collection::maintain_segments`].
+//! **It refuses** to know other collections, aliases, protocols and threads: whoever owns it calls [`Collection::maintain_log`],
+//! [`Collection::maintain_segments`], [`Collection::maintain_links`] and [`Collection::maintain_indexes`].
 //!
 //! # Invariants
 //!
@@ -17,7 +17,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `indexing`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -26,6 +26,7 @@ mod collection;
 mod config;
 mod error;
 pub mod format;
+mod indexing;
 mod manifest;
 mod operation;
 mod point;
@@ -40,9 +41,10 @@ mod writer;
 
 pub use cell::{Cell, CellError, ManifestCell, Versioned, decode as decode_cell};
 pub use collection::{Collection, CollectionOptions, Durability};
-pub use config::{CollectionConfig, VectorConfig};
+pub use config::{CollectionConfig, IndexConfig, VectorConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
+pub use nearfield_segment::{Depth, Quantization};
 pub use point::{DiskBytes, Hit, NamedVectors, Point, Query, Record, Stats, Vectors, With};
 pub use recovery::OpenReport;
 pub use view::View;

@@ -3,11 +3,15 @@
 //! Names given by users stand only here; files are numbered. Sizes are compared, never allocated from.
 
 use nearfield_codec::{DecodeError, Decoder, Encoder, Summary};
+use nearfield_segment::Quantization;
 use nearfield_types::limits::{DIMENSION_MAX, NAME_BYTES_MAX};
 use nearfield_types::{Metric, Seq};
 
-use crate::config::CollectionConfig;
-use crate::format::{FILE_DELTA, FILE_IDS, FILE_PAYLOAD, FILE_VECTORS, MANIFEST_VERSION};
+use crate::config::{CollectionConfig, IndexConfig};
+use crate::format::{
+    FILE_CODES, FILE_DELTA, FILE_GRAPH, FILE_IDS, FILE_PAYLOAD, FILE_VECTORS, MANIFEST_READ_VERSION,
+    MANIFEST_VERSION, QUANTIZATION_AUTO, QUANTIZATION_NONE, QUANTIZATION_ROTATED, QUANTIZATION_SCALAR,
+};
 
 /// What a file of a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +24,10 @@ pub enum FileKind {
     Vectors(u16),
     /// Deaths and patches of a checkpoint.
     Delta,
+    /// The codes of the vector at this place. Derived: it may be lost.
+    Codes(u16),
+    /// The graph of the vector at this place. Derived: it may be lost.
+    Graph(u16),
 }
 
 /// One file, as it must be found.
@@ -27,7 +35,7 @@ pub enum FileKind {
 pub struct FileEntry {
     /// What it holds.
     pub kind: FileKind,
-    /// Counts rewrites of derived files; ground truth stays at 0.
+    /// Counts rewrites of a derived file; ground truth stays at 0.
     pub generation: u32,
     /// Length and checksums.
     pub summary: Summary,
@@ -42,14 +50,14 @@ pub struct SegmentEntry {
     pub rows: u32,
     /// Codec epoch of its codes; 0 while there are none.
     pub codec_epoch: u64,
-    /// Its write-once files.
+    /// Its write-once files, and those of its indexes.
     pub files: Vec<FileEntry>,
     /// Number and entry of its newest delta file, if anything in it died or changed.
     pub delta: Option<(u64, FileEntry)>,
 }
 
 /// The value in a shard's cell.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// Names the collection, whatever users call it.
     pub collection: [u8; 16],
@@ -78,6 +86,7 @@ impl Manifest {
         out.u32(self.config.vectors().len() as u32);
         for (name, vector) in self.config.vectors() {
             out.counted(name.as_bytes()).u32(vector.dim).u8(vector.metric.code());
+            encode_index(&mut out, &vector.index);
         }
         out.u32(self.segments.len() as u32);
         for segment in &self.segments {
@@ -106,14 +115,14 @@ impl Manifest {
     pub fn decode(bytes: &[u8]) -> Result<Manifest, DecodeError> {
         let mut decoder = Decoder::new(bytes);
         let version = decoder.u16()?;
-        if version != MANIFEST_VERSION {
+        if !(MANIFEST_READ_VERSION..=MANIFEST_VERSION).contains(&version) {
             return Err(decoder.range_error(u64::from(version)));
         }
         decoder.u16()?;
         let previous_crc = decoder.u32()?;
         let (collection, wal) = (decoder.array()?, decoder.array()?);
         let (flushed, synced, next_segment) = (Seq(decoder.u64()?), Seq(decoder.u64()?), decoder.u64()?);
-        let config = decode_config(&mut decoder)?;
+        let config = decode_config(&mut decoder, version)?;
         let count = decoder.count(8 + 4 + 8 + 4 + 1)?;
         let mut segments: Vec<SegmentEntry> = Vec::with_capacity(count);
         for _ in 0..count {
@@ -134,6 +143,8 @@ fn encode_file(out: &mut Encoder, file: &FileEntry) {
         FileKind::Payload => (FILE_PAYLOAD, 0),
         FileKind::Vectors(place) => (FILE_VECTORS, place),
         FileKind::Delta => (FILE_DELTA, 0),
+        FileKind::Codes(place) => (FILE_CODES, place),
+        FileKind::Graph(place) => (FILE_GRAPH, place),
     };
     out.u8(code).u16(place).u32(file.generation);
     out.u64(file.summary.length)
@@ -149,6 +160,8 @@ fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, D
         FILE_PAYLOAD => FileKind::Payload,
         FILE_VECTORS if usize::from(place) < vectors => FileKind::Vectors(place),
         FILE_DELTA => FileKind::Delta,
+        FILE_CODES if usize::from(place) < vectors => FileKind::Codes(place),
+        FILE_GRAPH if usize::from(place) < vectors => FileKind::Graph(place),
         _ => return Err(decoder.range_error(u64::from(code))),
     };
     let summary = Summary {
@@ -160,7 +173,29 @@ fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, D
     Ok(FileEntry { kind, generation, summary })
 }
 
-fn decode_config(decoder: &mut Decoder<'_>) -> Result<CollectionConfig, DecodeError> {
+fn encode_index(out: &mut Encoder, index: &IndexConfig) {
+    let (code, quantile) = match index.quantization {
+        Quantization::Auto => (QUANTIZATION_AUTO, 0.0),
+        Quantization::Rotated => (QUANTIZATION_ROTATED, 0.0),
+        Quantization::Scalar { quantile } => (QUANTIZATION_SCALAR, quantile),
+        Quantization::None => (QUANTIZATION_NONE, 0.0),
+    };
+    out.u32(index.m).u32(index.ef_construct).u8(code).f32(quantile);
+}
+
+fn decode_index(decoder: &mut Decoder<'_>) -> Result<IndexConfig, DecodeError> {
+    let (m, ef_construct, code, quantile) = (decoder.u32()?, decoder.u32()?, decoder.u8()?, decoder.f32()?);
+    let quantization = match code {
+        QUANTIZATION_AUTO => Quantization::Auto,
+        QUANTIZATION_ROTATED => Quantization::Rotated,
+        QUANTIZATION_SCALAR => Quantization::Scalar { quantile },
+        QUANTIZATION_NONE => Quantization::None,
+        _ => return Err(decoder.range_error(u64::from(code))),
+    };
+    Ok(IndexConfig { m, ef_construct, quantization })
+}
+
+fn decode_config(decoder: &mut Decoder<'_>, version: u16) -> Result<CollectionConfig, DecodeError> {
     let count = decoder.count(4 + 4 + 1)?;
     let mut config: Option<CollectionConfig> = None;
     for _ in 0..count {
@@ -170,10 +205,12 @@ fn decode_config(decoder: &mut Decoder<'_>) -> Result<CollectionConfig, DecodeEr
         if dim == 0 || dim > DIMENSION_MAX {
             return Err(decoder.range_error(dim as u64));
         }
-        config = Some(match config {
+        let index = if version == 1 { IndexConfig::default() } else { decode_index(decoder)? };
+        let vectors = match config {
             None => CollectionConfig::named(name, dim, metric),
             Some(config) => config.vector(name, dim, metric),
-        });
+        };
+        config = Some(vectors.index(index));
     }
     let config = config.ok_or(decoder.range_error(0))?;
     config.check().map_err(|_| decoder.range_error(count as u64))?;
@@ -199,8 +236,12 @@ mod tests {
     fn sample() -> Manifest {
         let summary = Summary { length: 1, crc64: 2, blake3: [3; 32], tables_crc: 4 };
         let file = |kind| FileEntry { kind, generation: 0, summary };
-        let config = CollectionConfig::new(3, Metric::Cosine).vector("image", 5, Metric::Euclid);
-        let files = vec![file(FileKind::Ids), file(FileKind::Payload), file(FileKind::Vectors(1))];
+        let scalar = Quantization::Scalar { quantile: 0.99 };
+        let index = IndexConfig { m: 24, ef_construct: 200, quantization: scalar };
+        let config = CollectionConfig::new(3, Metric::Cosine).vector("image", 5, Metric::Euclid).index(index);
+        let truth = [FileKind::Ids, FileKind::Payload, FileKind::Vectors(1)];
+        let derived = [FileKind::Codes(0), FileKind::Graph(1)];
+        let files: Vec<_> = truth.into_iter().chain(derived).map(file).collect();
         let with_delta = Some((9, file(FileKind::Delta)));
         Manifest {
             collection: [1; 16],
@@ -224,6 +265,23 @@ mod tests {
         for cut in 0..bytes.len() {
             assert!(Manifest::decode(&bytes[..cut]).is_err(), "prefix {cut}");
         }
+    }
+
+    #[test]
+    fn manifests_of_version_1_are_read() {
+        let summary = Summary { length: 1, crc64: 2, blake3: [3; 32], tables_crc: 4 };
+        let config = CollectionConfig::new(3, Metric::Cosine);
+        let files = vec![FileEntry { kind: FileKind::Ids, generation: 0, summary }];
+        let segments = vec![SegmentEntry { id: 1, rows: 10, codec_epoch: 0, files, delta: None }];
+        let manifest = Manifest { config, segments, ..sample() };
+        let mut bytes = manifest.encode();
+        bytes[0] = 1;
+        // After the head, the three Seqs, the count of vectors, and the name, dimension and metric of the one there is.
+        let index = 8 + 32 + 24 + 4 + (4 + 4 + 1);
+        bytes.drain(index..index + 13);
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest));
+        bytes[0] = 0;
+        assert!(Manifest::decode(&bytes).is_err());
     }
 
     #[test]

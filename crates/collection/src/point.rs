@@ -1,5 +1,6 @@
 //! What users hand in and get back.
 
+use nearfield_segment::Depth;
 use nearfield_types::{Object, PointId, Score, Seq};
 
 /// A point to store.
@@ -79,12 +80,14 @@ pub struct Query<'a> {
     pub limit: usize,
     /// What is wanted of each.
     pub with: With,
+    /// How hard to look.
+    pub depth: Depth,
 }
 
 impl<'a> Query<'a> {
     /// The `limit` points nearest to `vector`, ids and distances only.
     pub fn new(vector: &'a [f32], limit: usize) -> Self {
-        Query { vector, using: "", limit, with: With::NOTHING }
+        Query { vector, using: "", limit, with: With::NOTHING, depth: Depth::Auto }
     }
 
     /// Compares the vector called `name`.
@@ -98,6 +101,28 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn with(mut self, with: With) -> Self {
         self.with = with;
+        self
+    }
+
+    /// Keeps so many candidates open in each graph: more looks longer and finds more of the nearest.
+    #[must_use]
+    pub fn ef(mut self, ef: u32) -> Self {
+        self.depth = Depth::Breadth(ef);
+        self
+    }
+
+    /// Looks as hard as is needed to find this share of the nearest points, 0.5 to 0.999, by what was measured when each graph was
+    /// finished.
+    #[must_use]
+    pub fn recall(mut self, recall: f32) -> Self {
+        self.depth = Depth::Recall(recall);
+        self
+    }
+
+    /// Looks at every point.
+    #[must_use]
+    pub fn exact(mut self) -> Self {
+        self.depth = Depth::Exact;
         self
     }
 }
@@ -125,6 +150,8 @@ pub struct DiskBytes {
     pub payload: u64,
     /// Point maps.
     pub ids: u64,
+    /// Codes and graphs, which can be made anew from the vectors.
+    pub index: u64,
     /// The log, room reserved for it included.
     pub log: u64,
     /// Manifests and deltas.
@@ -134,7 +161,7 @@ pub struct DiskBytes {
 impl DiskBytes {
     /// All kinds together.
     pub fn total(&self) -> u64 {
-        self.vectors + self.payload + self.ids + self.log + self.other
+        self.vectors + self.payload + self.ids + self.index + self.log + self.other
     }
 }
 
@@ -149,6 +176,14 @@ pub struct Stats {
     pub segments: u64,
     /// Rows in memory, not sealed yet, dead ones included.
     pub growing_rows: u64,
+    /// Rows in memory that no graph holds yet: searches scan them.
+    pub unlinked_rows: u64,
+    /// Sealed segments that wait for an index: searches scan them.
+    pub unindexed_segments: u64,
+    /// Indexes found damaged or missing when the collection was opened; they are built anew.
+    pub damaged_indexes: u64,
+    /// Bytes of memory held by codes and graphs, mapped files not counted.
+    pub index_memory_bytes: u64,
     /// Bytes on disk.
     pub disk: DiskBytes,
     /// Bytes held in memory: rows not sealed yet, and payload changes of sealed ones.

@@ -18,6 +18,7 @@ use crate::checkpoint::{Ledger, delta_path, remove_unnamed, segment_folder};
 use crate::collection::{Collection, CollectionOptions};
 use crate::config::{CollectionConfig, VectorConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::indexing::{open_indexes, remove_unnamed_indexes};
 use crate::manifest::{FileKind, Manifest, SegmentEntry};
 use crate::operation::Operation;
 use crate::version::Member;
@@ -113,8 +114,10 @@ impl Collection {
 
         let schema = schema_of(&manifest.config);
         let mut members = Vec::with_capacity(manifest.segments.len());
+        let mut damaged_indexes = Vec::new();
         for entry in &manifest.segments {
             let sealed = open_segment(&**dir, folder, &schema, entry)?;
+            damaged_indexes.extend(open_indexes(&**dir, folder, entry, &sealed));
             members.push(Member { segment: Segment::Sealed(Arc::new(sealed)), number: Some(entry.id) });
         }
 
@@ -137,6 +140,8 @@ impl Collection {
         let ledger = Ledger { cell, version: found.version, manifest, previous };
         let mut collection =
             Collection::assemble(Arc::clone(dir), folder.to_owned(), config, options, members, ledger);
+        collection.indexing.note_damage(damaged_indexes.len() as u64);
+        report.repaired.extend(damaged_indexes);
         report.replayed = collection.replay(&log, flushed)?;
         let (writer, syncer) = log.into_writer().map_err(|e| log_open_error(&log_folder, e))?;
         collection.start(writer, syncer);
@@ -187,13 +192,14 @@ impl From<LogError> for Replay {
     }
 }
 
-/// The shapes of the vectors of a collection.
+/// The shapes of the vectors of a collection, and how they are indexed.
 pub(crate) fn schema_of(config: &CollectionConfig) -> Schema {
-    let shape = |(_, vector): (&str, VectorConfig)| {
-        Shape::new(vector.dim, vector.metric, Element::F32)
-            .expect("configurations are checked before they are kept")
+    let vector = |(_, vector): (&str, VectorConfig)| {
+        let shape = Shape::new(vector.dim, vector.metric, Element::F32)
+            .expect("configurations are checked before they are kept");
+        (shape, vector.index.options())
     };
-    Schema::new(config.vectors().map(shape).collect())
+    Schema::indexed(config.vectors().map(vector))
 }
 
 fn decode_manifest(bytes: &[u8], folder: &str, version: u64) -> Result<Manifest> {
@@ -211,6 +217,7 @@ fn clean(dir: &dyn Dir, folder: &str, manifest: &Manifest, previous: Option<&Man
     let mut kept = vec![manifest];
     kept.extend(previous);
     let _ = remove_unnamed(dir, folder, &kept);
+    remove_unnamed_indexes(dir, folder, &kept);
     for place in [format!("{folder}/staging"), folder.to_owned()] {
         let Ok(entries) = dir.list(&place) else { continue };
         for entry in

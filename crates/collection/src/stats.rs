@@ -17,20 +17,26 @@ impl Collection {
         let mut disk = DiskBytes { log: self.folder_bytes("log")?, ..DiskBytes::default() };
         disk.other = self.folder_bytes("deltas")? + self.files_bytes("")?;
         let (mut segments, mut rows, mut growing_rows, mut memory_bytes) = (0, 0, 0, 0);
+        let (mut unlinked_rows, mut unindexed_segments, mut index_memory_bytes) = (0, 0, 0);
         for member in view.version.members() {
             rows += u64::from(member.segment.rows());
             match &member.segment {
                 Segment::Growing(growing) => {
                     growing_rows += u64::from(growing.len());
                     memory_bytes += growing.bytes();
+                    unlinked_rows += u64::from(growing.backlog());
+                    index_memory_bytes += growing.index_memory();
                 }
                 Segment::Sealed(sealed) => {
                     segments += 1;
                     memory_bytes += sealed.memory();
+                    unindexed_segments += u64::from(!sealed.unindexed().is_empty());
+                    index_memory_bytes += sealed.index_memory();
                     let bytes = sealed.bytes();
                     disk.vectors += bytes.vectors;
                     disk.payload += bytes.payload;
                     disk.ids += bytes.ids;
+                    disk.index += bytes.index;
                 }
             }
         }
@@ -40,6 +46,10 @@ impl Collection {
             deleted: rows.saturating_sub(points),
             segments,
             growing_rows,
+            unlinked_rows,
+            unindexed_segments,
+            damaged_indexes: self.indexing.damaged(),
+            index_memory_bytes,
             disk,
             memory_bytes,
             visible_seq: view.seq(),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use nearfield_ann::{Budget, Scratch};
+use nearfield_hnsw::EF_MAX;
 use nearfield_payload::decode;
-use nearfield_segment::{Ask, OpenError, SearchError, Segment};
+use nearfield_segment::{Ask, Depth, OpenError, RECALL_MAX, RECALL_MIN, SearchError, Segment};
 use nearfield_types::limits::{BATCH_POINTS_MAX, LIMIT_MAX};
 use nearfield_types::{Object, PointId, Score, Seq, Slot};
 
@@ -73,13 +74,15 @@ impl View {
             .collect()
     }
 
-    /// The nearest points, nearest first, ties by id. Exact. O(points * dim).
+    /// The nearest points as far as the query's depth reaches, nearest first, ties by id. Distances are exact; rows that no graph
+    /// holds yet are all looked at.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if the query does not fit, [`ErrorKind::Corrupt`] if stored bytes are damaged.
+    /// [`ErrorKind::Invalid`] if the query does not fit or its depth is outside the limits, [`ErrorKind::Corrupt`] if stored bytes are damaged.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
         check_limit(query.limit)?;
+        check_depth(query.depth)?;
         let Some((vector, config)) = self.config.find(query.using) else {
             return Err(prepare::unknown_vector(&self.config, query.using));
         };
@@ -89,7 +92,8 @@ impl View {
         for member in self.version.members() {
             let bound =
                 (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
-            let ask = Ask { vector, query: query.vector, limit: query.limit, seen: self.seen, bound };
+            let Query { vector: values, limit, depth, .. } = *query;
+            let ask = Ask { vector, query: values, limit, depth, seen: self.seen, bound };
             let searched = member.segment.search(&ask, &Budget::unlimited(), &mut scratch);
             let (found, _) = searched.map_err(|e| self.located(&member.segment, search_error(e)))?;
             merge(&mut winners, &member.segment, found, query.limit);
@@ -189,6 +193,18 @@ fn check_limit(limit: usize) -> Result<()> {
     }
     const { assert!(BATCH_POINTS_MAX <= LIMIT_MAX, "whatever can be written in one go can be read in one") };
     Ok(())
+}
+
+fn check_depth(depth: Depth) -> Result<()> {
+    match depth {
+        Depth::Breadth(ef) if !(1..=EF_MAX).contains(&ef) => {
+            Err(Error::invalid(format!("ef is {ef}: it must be 1 to {EF_MAX}")))
+        }
+        Depth::Recall(recall) if !(RECALL_MIN..=RECALL_MAX).contains(&recall) => {
+            Err(Error::invalid(format!("recall is {recall}: it must be {RECALL_MIN} to {RECALL_MAX}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is wrong with the files of a sealed segment, if anything is. O(bytes not checked yet).

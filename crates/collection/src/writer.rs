@@ -97,6 +97,7 @@ impl Collection {
         prepare::size(&operation)?;
         // The bulk of the work needs no lock: it only turns values into bytes.
         let bytes = operation.encode();
+        let rows = operation.rows();
         self.make_room()?;
         let (seq, checked) = {
             let mut writer = self.writer.lock();
@@ -109,6 +110,8 @@ impl Collection {
             }
         };
         self.acknowledge(seq)?;
+        // The write is done: what keeps its rows from being linked shows in searches and is tried again.
+        let _ = self.pace(rows);
         checked.map(|()| seq)
     }
 
@@ -202,6 +205,14 @@ impl Drop for PoisonUnlessWhole<'_> {
 }
 
 impl Operation {
+    /// Rows that it appends.
+    fn rows(&self) -> usize {
+        match self {
+            Operation::Upsert(points) => points.len(),
+            Operation::Delete(_) | Operation::Patch(_) => 0,
+        }
+    }
+
     fn is_empty(&self) -> bool {
         match self {
             Operation::Upsert(points) => points.is_empty(),

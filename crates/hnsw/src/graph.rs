@@ -265,7 +265,11 @@ impl Links for Graph {
     }
 
     fn next_duplicate(&self, slot: u32) -> Option<u32> {
-        if self.duplicates() == 0 { None } else { self.rows.next_duplicate(slot).filter(|&slot| slot != NO_SLOT) }
+        if self.duplicates() == 0 {
+            None
+        } else {
+            self.rows.next_duplicate(slot).filter(|&slot| slot != NO_SLOT)
+        }
     }
 
     fn duplicates(&self) -> u32 {

@@ -138,8 +138,7 @@ impl Graph {
         scorers.walk.aim(Slot(slot));
         linker.walk.begin(Links::len(self));
         linker.walk.hide(slot);
-        let plan =
-            |level| Plan { level, ef, frontier: ef, admit: None, budget: &budget, cap: Score::MAX };
+        let plan = |level| Plan { level, ef, frontier: ef, admit: None, budget: &budget, cap: Score::MAX };
         approach(&mut linker.walk, self, scorers.walk, highest, &budget)?;
         for level in (*levels.start()..=highest).rev() {
             if level < highest {
@@ -150,7 +149,8 @@ impl Graph {
             linker.walk.run(self, scorers.walk, &plan(level))?;
             if level == 0 && looks_for_twin {
                 let nearest = linker.walk.frontier.keys().iter().take(TWINS_MAX).map(|&key| slot_of(key));
-                let twin = nearest.filter(|&twin| twin != slot).find(|&twin| (scorers.same)(Slot(slot), Slot(twin)));
+                let twin =
+                    nearest.filter(|&twin| twin != slot).find(|&twin| (scorers.same)(Slot(slot), Slot(twin)));
                 if twin.is_some() {
                     return Ok(twin);
                 }

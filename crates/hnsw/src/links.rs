@@ -229,7 +229,8 @@ impl Rows {
     pub(crate) fn memory(&self) -> u64 {
         let chunks = self.lists.iter().filter_map(OnceLock::get).flatten().filter_map(OnceLock::get);
         let bytes = |chunk: &Chunk| {
-            let places = size_of_val(&*chunk.upper) + size_of_val(&*chunk.duplicates) + size_of_val(&*chunk.squares);
+            let places =
+                size_of_val(&*chunk.upper) + size_of_val(&*chunk.duplicates) + size_of_val(&*chunk.squares);
             size_of_val(&*chunk.ground) + places
         };
         chunks.map(|chunk| bytes(chunk) as u64 + chunk.upper_rows.memory()).sum()

@@ -155,7 +155,10 @@ mod tests {
             assert_eq!(Params::new(m, 10), Err(ParamsError::M { m }));
         }
         for ef_construction in [0, 4_097] {
-            assert_eq!(Params::new(16, ef_construction), Err(ParamsError::EfConstruction { ef_construction }));
+            assert_eq!(
+                Params::new(16, ef_construction),
+                Err(ParamsError::EfConstruction { ef_construction })
+            );
         }
         let params = Params::new(2, 1).unwrap();
         for alpha in [0.99, 2.01, f32::NAN] {

@@ -75,12 +75,7 @@ impl<'g> Refinement<'g> {
     /// # Errors
     ///
     /// What a scorer returned; then the pass is given up by dropping it, and the graph is as before.
-    pub fn forward(
-        &self,
-        slot: Slot,
-        scorers: &mut Scorers<'_>,
-        linker: &mut Linker,
-    ) -> Result<(), Stopped> {
+    pub fn forward(&self, slot: Slot, scorers: &mut Scorers<'_>, linker: &mut Linker) -> Result<(), Stopped> {
         let around = linker.walk.around(self.graph, slot.0, &[]);
         linker.slots.clear();
         linker.slots.extend_from_slice(around);

@@ -91,9 +91,9 @@ impl Selection {
     ) -> Result<(), Stopped> {
         self.open.clear();
         self.at.clear();
-        for at in by + 1..candidates.len() {
+        for (at, candidate) in candidates.iter().enumerate().skip(by + 1) {
             if self.occlusion[at] <= params.alpha() {
-                self.open.push(Slot(candidates[at].slot));
+                self.open.push(Slot(candidate.slot));
                 self.at.push(at as u32);
             }
         }

@@ -13,8 +13,7 @@ use nearfield_types::limits::SEGMENT_ROWS_MAX;
 
 use crate::format::{
     HEADER_BYTES, Header, NOTES_MAX, SECTION_DUPLICATES, SECTION_GROUND, SECTION_HEADER, SECTION_NOTES,
-    SECTION_UPPER_LEVELS,
-    SECTION_UPPER_ROWS, SECTION_UPPER_SLOTS, TAG, write,
+    SECTION_UPPER_LEVELS, SECTION_UPPER_ROWS, SECTION_UPPER_SLOTS, TAG, write,
 };
 use crate::graph::Graph;
 use crate::levels::{LEVEL_MAX, UpperRows};
@@ -91,13 +90,15 @@ impl GraphView {
             equal(what, bytes.len() as u64, count * 4)?;
             Ok::<_, OpenError>(bytes)
         };
-        let ground = numbers(SECTION_GROUND, "length of the level-0 rows", u64::from(header.slots) * stride as u64)?;
+        let ground =
+            numbers(SECTION_GROUND, "length of the level-0 rows", u64::from(header.slots) * stride as u64)?;
         let slots = numbers(SECTION_UPPER_SLOTS, "length of the upper slots", header.upper_slots.into())?;
         let levels = section(&container, SECTION_UPPER_LEVELS)?;
         equal("length of the upper levels", levels.len() as u64, header.upper_slots.into())?;
         let places = u64::from(header.upper_rows) * u64::from(header.params.m());
         let upper = numbers(SECTION_UPPER_ROWS, "length of the upper rows", places)?;
-        let duplicates = numbers(SECTION_DUPLICATES, "length of the chains", 2 * u64::from(header.duplicates))?;
+        let duplicates =
+            numbers(SECTION_DUPLICATES, "length of the chains", 2 * u64::from(header.duplicates))?;
         let uppers: Vec<(u32, u32)> =
             words(&slots).iter().copied().zip(levels.iter().map(|&level| u32::from(level))).collect();
         check_uppers(&header, &uppers)?;
@@ -306,7 +307,8 @@ impl Links for Open<'_> {
         } else {
             let mut rows = self.view.upper_rows.rows(slot);
             let width = self.width(level);
-            rows.nth(level as usize - 1).and_then(|row| self.upper.get(row as usize * width..(row as usize + 1) * width))
+            rows.nth(level as usize - 1)
+                .and_then(|row| self.upper.get(row as usize * width..(row as usize + 1) * width))
         };
         for &place in row.unwrap_or_default() {
             visit(place.wrapping_sub(1));

@@ -259,7 +259,9 @@ impl Walk {
             limit = limit.min(self.admitted.limit());
         }
         let worst = score_of(limit);
-        for (slots, scores) in self.seen[from..self.met].chunks(BATCH_MAX).zip(self.scores.chunks_mut(BATCH_MAX)) {
+        for (slots, scores) in
+            self.seen[from..self.met].chunks(BATCH_MAX).zip(self.scores.chunks_mut(BATCH_MAX))
+        {
             scorer.score_within(slots, worst, &mut scores[..slots.len()])?;
         }
         for (slot, &score) in self.seen[from..self.met].iter().zip(&self.scores) {
@@ -281,7 +283,9 @@ impl Walk {
         self.offered.clear();
         for &fresh in &self.fresh {
             self.offered.push(fresh);
-            let chain = std::iter::successors(links.next_duplicate(slot_of(fresh)), |&slot| links.next_duplicate(slot));
+            let chain = std::iter::successors(links.next_duplicate(slot_of(fresh)), |&slot| {
+                links.next_duplicate(slot)
+            });
             self.offered.extend(chain.take(self.len as usize).map(|slot| key(score_of(fresh), slot)));
         }
         self.asked.clear();

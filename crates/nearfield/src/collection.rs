@@ -18,12 +18,12 @@ pub struct Collection {
     shard: Arc<Shard>,
     name: String,
     /// Keeps the database open.
-    _shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl Collection {
     pub(crate) fn new(shared: Arc<Shared>, name: String, shard: Arc<Shard>) -> Self {
-        Collection { shard, name, _shared: shared }
+        Collection { shard, name, shared }
     }
 
     /// Damage is told with the collection it is in; other errors are about the request.
@@ -32,6 +32,14 @@ impl Collection {
             ErrorKind::Corrupt => error.within(format_args!("collection {:?}", self.name)),
             _ => error,
         }
+    }
+
+    /// Has what was written linked soon.
+    fn linking<T>(&self, written: Result<T>) -> Result<T> {
+        if self.shard.backlog() > 0 {
+            self.shared.wake_linker();
+        }
+        written
     }
 
     /// The name of the collection, also if it was asked for by an alias.
@@ -51,7 +59,7 @@ impl Collection {
     ///
     /// `Invalid` for a point that does not fit (nothing was changed), `Full` without room, `Unavailable` if the outcome is unknown.
     pub fn upsert(&self, points: Vec<Point>) -> Result<Seq> {
-        self.shard.upsert(points)
+        self.linking(self.shard.upsert(points))
     }
 
     /// Stores points whose ids are not there yet. All or nothing.
@@ -60,7 +68,7 @@ impl Collection {
     ///
     /// `Exists` if one is there, else as [`Collection::upsert`].
     pub fn insert(&self, points: Vec<Point>) -> Result<Seq> {
-        self.shard.insert(points)
+        self.linking(self.shard.insert(points))
     }
 
     /// Deletes points; returns how many there were.
@@ -101,11 +109,12 @@ impl Collection {
         self.view().get(ids, with).map_err(|e| self.named(e))
     }
 
-    /// The nearest points, nearest first, ties by id. Exact. O(points * dim).
+    /// The nearest points as far as the query's depth reaches, nearest first, ties by id. Distances are exact; what was written and is
+    /// not linked yet is found too.
     ///
     /// # Errors
     ///
-    /// `Invalid` if the query does not fit, `Corrupt` if stored bytes are damaged.
+    /// `Invalid` if the query does not fit or its depth is outside the limits, `Corrupt` if stored bytes are damaged.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
         self.shard.check_open()?;
         self.view().search(query).map_err(|e| self.named(e))
@@ -176,7 +185,18 @@ impl Collection {
         self.view().verify().map_err(|e| self.named(e))
     }
 
-    /// Seals what is in memory into files and releases the log.
+    /// Links and builds indexes until nothing is left to do: searches are then as fast as they get. Helps the background instead of
+    /// waiting for it. Nobody needs this but measurements, tests and the end of an import.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` or `Full` if an index could not be written, `Corrupt` if vectors are damaged, `Cancelled` or `NotFound` if the
+    /// collection is closed meanwhile. No data is in danger.
+    pub fn wait_indexed(&self) -> Result<()> {
+        self.shard.wait_indexed().map_err(|e| self.named(e))
+    }
+
+    /// Seals what is in memory into files and releases the log. Does not wait for indexes: see [`Collection::wait_indexed`].
     ///
     /// # Errors
     ///

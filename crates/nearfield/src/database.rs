@@ -28,6 +28,8 @@ const LOCK_TRIES: u32 = 100;
 const TICK: Duration = Duration::from_millis(20);
 /// A seal that failed, on a full disk say, is not tried again at every tick.
 const SEAL_RETRY_TICKS: u32 = 50;
+/// An index that failed reads much before it fails again.
+const INDEX_RETRY_TICKS: u32 = 3_000;
 
 /// An open database. A clone is another handle to the same one; all methods may be called from several threads.
 #[derive(Clone, Debug)]
@@ -45,6 +47,8 @@ pub(crate) struct Shared {
     open: Arc<Mutex<BTreeMap<[u8; 16], Arc<Shard>>>>,
     /// Stopped before anything is closed.
     tickers: Mutex<Vec<Ticker>>,
+    /// One of them too: it is woken by writes.
+    linker: Mutex<Option<Ticker>>,
     lock: Mutex<Option<Lock>>,
     closed: AtomicBool,
     /// Why the background threads ended, if they did.
@@ -346,6 +350,7 @@ impl Shared {
             catalog: Mutex::new(ledger),
             open: Arc::default(),
             tickers: Mutex::default(),
+            linker: Mutex::default(),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
             failed: Arc::default(),
@@ -353,7 +358,8 @@ impl Shared {
         })
     }
 
-    /// Starts the two background threads: one syncs and marks logs, one seals, so that neither waits for the other.
+    /// Starts the background threads: one syncs and marks logs, one seals, one links, one builds indexes, so that none waits for
+    /// another.
     fn start(&self) -> Result<()> {
         if !self.options.background {
             return Ok(());
@@ -372,22 +378,41 @@ impl Shared {
         })
         .map_err(unstarted)?;
         let open = Arc::clone(&self.open);
-        let mut pause: HashMap<usize, u32> = HashMap::new();
-        let seal = Ticker::spawn("nearfield-seal", TICK, hook, move || {
+        let mut pauses = Pauses::new(SEAL_RETRY_TICKS);
+        let seal = Ticker::spawn("nearfield-seal", TICK, Arc::clone(&hook), move || {
             for shard in opened(&open) {
-                let key = Arc::as_ptr(&shard) as usize;
-                if let Some(left) = pause.get_mut(&key).filter(|left| **left > 0) {
-                    *left -= 1;
-                } else if shard.maintain_segments().is_err() {
-                    pause.insert(key, SEAL_RETRY_TICKS);
-                } else {
-                    pause.remove(&key);
-                }
+                pauses.call(&shard, |shard| shard.maintain_segments());
             }
         })
         .map_err(unstarted)?;
-        self.tickers.lock().extend([log, seal]);
+        let open = Arc::clone(&self.open);
+        let mut pauses = Pauses::new(INDEX_RETRY_TICKS);
+        let index = Ticker::spawn("nearfield-index", TICK, Arc::clone(&hook), move || {
+            for shard in opened(&open) {
+                pauses.call(&shard, |shard| shard.maintain_indexes());
+            }
+        })
+        .map_err(unstarted)?;
+        let open = Arc::clone(&self.open);
+        // A portion of each collection in turn, so that none waits for a busy one to be done.
+        let link = Ticker::spawn("nearfield-link", TICK, hook, move || {
+            while opened(&open)
+                .iter()
+                .map(|shard| shard.maintain_links().unwrap_or(false))
+                .fold(false, |a, b| a | b)
+            {}
+        })
+        .map_err(unstarted)?;
+        self.tickers.lock().extend([log, seal, index]);
+        *self.linker.lock() = Some(link);
         Ok(())
+    }
+
+    /// Has what was written linked now instead of at the next tick.
+    pub(crate) fn wake_linker(&self) {
+        if let Some(linker) = &*self.linker.lock() {
+            linker.wake();
+        }
     }
 
     fn collection_options(&self) -> CollectionOptions {
@@ -413,6 +438,10 @@ impl Shared {
             return Ok(());
         }
         drop(ledger);
+        // Or the threads would first finish what they are building.
+        opened(&self.open).iter().for_each(|shard| shard.halt_indexing());
+        let linker = self.linker.lock().take();
+        drop(linker);
         self.tickers.lock().clear();
         let shards = std::mem::take(&mut *self.open.lock());
         let mut first = Ok(());
@@ -429,6 +458,29 @@ impl Drop for Shared {
     fn drop(&mut self) {
         // Whoever wants to know what went wrong calls `close`.
         let _ = self.close();
+    }
+}
+
+/// Calls that are not repeated for a while after one failed, by collection.
+struct Pauses {
+    ticks: u32,
+    left: HashMap<usize, u32>,
+}
+
+impl Pauses {
+    fn new(ticks: u32) -> Self {
+        Pauses { ticks, left: HashMap::new() }
+    }
+
+    fn call(&mut self, shard: &Arc<Shard>, work: impl FnOnce(&Shard) -> Result<()>) {
+        let key = Arc::as_ptr(shard) as usize;
+        if let Some(left) = self.left.get_mut(&key).filter(|left| **left > 0) {
+            *left -= 1;
+        } else if work(shard).is_err() {
+            self.left.insert(key, self.ticks);
+        } else {
+            self.left.remove(&key);
+        }
     }
 }
 

@@ -163,7 +163,13 @@ enum Held {
         built: AtomicU32,
     },
     /// In mapped files.
-    Mapped { rows: SealedRows, index: SealedIndex },
+    Mapped(Box<Mapped>),
+}
+
+/// Rows and index of a saved folder.
+struct Mapped {
+    rows: SealedRows,
+    index: SealedIndex,
 }
 
 impl Index {
@@ -173,7 +179,8 @@ impl Index {
     ///
     /// [`ErrorKind::Invalid`] for a value outside its limits.
     pub fn new(dim: u32, options: &IndexOptions) -> Result<Index> {
-        let shape = Shape::new(dim, options.metric, Element::F32).map_err(|e| Error::invalid(e.to_string()))?;
+        let shape =
+            Shape::new(dim, options.metric, Element::F32).map_err(|e| Error::invalid(e.to_string()))?;
         let segment = options.segment()?;
         let (writer, rows) = GrowingRows::create(shape);
         let index = GrowingIndex::new(Arc::clone(&rows), &segment);
@@ -250,7 +257,9 @@ impl Index {
         let Some(slot) = self.ids.slot(id) else { return Ok(None) };
         let mut found = None;
         let read = self.rows().read_many(&[slot], &mut |_, row| found = row.map(<[f32]>::to_vec));
-        read.map_err(|e| Error::caused(ErrorKind::Corrupt, format!("the vector of id {id} cannot be read"), e))?;
+        read.map_err(|e| {
+            Error::caused(ErrorKind::Corrupt, format!("the vector of id {id} cannot be read"), e)
+        })?;
         Ok(found)
     }
 
@@ -286,7 +295,7 @@ impl Index {
 
     /// True where it was opened by [`Index::view`] and cannot be changed.
     pub fn is_mapped(&self) -> bool {
-        matches!(self.held, Held::Mapped { .. })
+        matches!(self.held, Held::Mapped(_))
     }
 
     /// Figures. O(n m).
@@ -298,7 +307,8 @@ impl Index {
                 let has_codes = index.codes().is_some();
                 (index.graph().stats(), calibration, has_codes, index.backlog(), index.memory())
             }
-            Held::Mapped { index, .. } => {
+            Held::Mapped(mapped) => {
+                let index = &mapped.index;
                 let has_codes = index.codes().is_some();
                 (index.graph().stats(), Some(index.calibration().clone()), has_codes, 0, index.memory())
             }
@@ -323,7 +333,7 @@ impl Index {
     fn rows(&self) -> &dyn VectorStore {
         match &self.held {
             Held::Memory { rows, .. } => &**rows,
-            Held::Mapped { rows, .. } => rows,
+            Held::Mapped(mapped) => &mapped.rows,
         }
     }
 
@@ -331,12 +341,14 @@ impl Index {
     fn check_rows(&self, rows: &[f32]) -> Result<usize> {
         let dim = self.dim() as usize;
         if !rows.len().is_multiple_of(dim) {
-            let text = format!("vectors hold {} values, which is no multiple of the dimension {dim}", rows.len());
+            let text =
+                format!("vectors hold {} values, which is no multiple of the dimension {dim}", rows.len());
             return Err(Error::invalid(text));
         }
         match rows.iter().position(|value| !value.is_finite()) {
             Some(at) => {
-                let text = format!("vector {} has a value at index {} that is NaN or infinite", at / dim, at % dim);
+                let text =
+                    format!("vector {} has a value at index {} that is NaN or infinite", at / dim, at % dim);
                 Err(Error::invalid(text))
             }
             None => Ok(rows.len() / dim),

@@ -23,6 +23,12 @@
 //! With [`Durability::Process`], the default here, an acknowledged write survives a killed process, and power loss once its
 //! group was synced, which begins within 200 ms unless the disk is still busy with the group before. With [`Durability::Sync`] it survives power loss. Damage is detected; a damaged truth file is refused and named.
 //!
+//! # Searching
+//!
+//! A search walks a graph over codes of the vectors and answers with exact distances; rows that no graph holds yet are scanned, so
+//! that what was written is found at once. How hard it looks is said with the query: [`Query::ef`], [`Query::recall`] or
+//! [`Query::exact`]. Graphs are linked and rebuilt in the background; [`Collection::wait_indexed`] waits for them.
+//!
 //! # Invariants
 //!
 //! 1. One process writes: it holds the lock of the directory. In that process all handles share one database.
@@ -47,12 +53,10 @@ mod options;
 
 pub use collection::Collection;
 pub use database::Database;
-pub use index::{
-    Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier,
-};
+pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, DiskBytes, Durability, Error, ErrorKind, Hit, NamedVectors, Point,
-    Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
+    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, Hit, IndexConfig,
+    NamedVectors, Point, Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_types::{

@@ -11,10 +11,10 @@ pub struct Options {
     pub create: bool,
     /// Open on file systems that are not known to keep their promises, such as network mounts.
     pub allow_unsupported_fs: bool,
-    /// Keep two background threads for syncing and sealing. Without them the writer does both before its call returns, and
-    /// `process` writes are synced only by [`crate::Collection::sync`] and at the close.
+    /// Keep background threads for syncing, sealing, linking and building indexes. Without them the writer does the last three before
+    /// its call returns, and `process` writes are synced only by [`crate::Collection::sync`] and at the close.
     pub background: bool,
-    /// Sizes at which heads are sealed, clock and entropy. Its `durability` and `inline_maintenance` are set from the fields above.
+    /// Sizes at which heads are sealed, threads that build indexes, clock and entropy. Its `durability` and `inline_maintenance` are set from the fields above.
     pub collections: CollectionOptions,
 }
 
@@ -35,6 +35,13 @@ impl Options {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
+        self
+    }
+
+    /// Whether many points are about to be written: writing is then never slowed down for searches.
+    #[must_use]
+    pub fn bulk(mut self, bulk: bool) -> Self {
+        self.collections.bulk = bulk;
         self
     }
 

@@ -46,7 +46,7 @@ const PADDING: u8 = 128;
 const NOISE_COARSE: f32 = 0.013_65;
 const NOISE_FINE: f32 = 0.000_234;
 /// Standard deviations in the stated error.
-pub(crate) const DEVIATIONS: f32 = 1.9;
+const DEVIATIONS: f32 = 1.9;
 /// The worth of a step of `u4` in standard deviations is about this: codes are `CLIP * 2 / 16` wide.
 const STEP: f32 = 2.0 * CLIP / 16.0;
 
@@ -211,8 +211,13 @@ impl Quantizer for Rotated {
             Precision::Fine => (code.cold.first(), NOISE_FINE),
         };
         let deviation = query.deviation(self.config.dim, noise) * f64::from(scale.copied().unwrap_or(0.0));
-        finite(f64::from(DEVIATIONS) * deviation)
+        bound(deviation)
     }
+}
+
+/// The stated error for a standard deviation. Factors of a damaged file may give none: then nothing is known.
+pub(crate) fn bound(deviation: f64) -> Score {
+    if deviation.is_nan() { Score::MAX } else { finite(f64::from(DEVIATIONS) * deviation) }
 }
 
 impl Prepared {

@@ -14,7 +14,7 @@ use nearfield_simd::{CODE_ALIGN, CodeKernels, kernels};
 use nearfield_types::{Metric, Score};
 
 use crate::lanes::{calm, dot, finite, largest, normalize, scaled, squares};
-use crate::rotated::DEVIATIONS;
+use crate::rotated::bound;
 use crate::scorer::{Family, Reading};
 use crate::{
     CodeBuffer, CodeLayout, CodeRow, CodeScorer, CodecConfig, ConfigError, Precision, Prepared, Quantizer,
@@ -214,7 +214,7 @@ impl Quantizer for Scalar {
         };
         let of_codes = f64::from(query.reach).powi(2) * f64::from(self.config.noise);
         let of_query = f64::from(query.quantum).powi(2) / 12.0 * square;
-        finite(f64::from(DEVIATIONS) * (of_codes + of_query).sqrt())
+        bound((of_codes + of_query).sqrt())
     }
 }
 

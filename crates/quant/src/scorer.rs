@@ -17,11 +17,11 @@
 use std::ops::Range;
 
 use nearfield_ann::{BuildScorer, Scorer, Stopped};
-use nearfield_simd::{CodeKernels, prefetch, prefetch_one};
+use nearfield_simd::{CodeKernels, prefetch, prefetch_one, prefetch_rows};
 use nearfield_types::{Score, Slot};
 
 use crate::lanes::finite;
-use crate::rows::{Kind, Source};
+use crate::rows::{Kind, SealedRows, Source};
 use crate::{Codec, Precision, Prepared, Quantizer, Rows};
 
 /// Slots handed to the kernel at once.
@@ -82,6 +82,8 @@ struct Batch<'a> {
     rows: Vec<&'a [u8]>,
     factors: Vec<&'a [f32]>,
     sums: Vec<i32>,
+    /// The sums of rows that are read by their numbers.
+    numbered: Vec<i32>,
 }
 
 /// What turns a sum into a score.
@@ -210,6 +212,30 @@ impl Reading {
 }
 
 impl Line {
+    /// Scores of many rows, whose numbers are `slots`; `factors` gives scale and offset. As [`score`](Line::score) for each.
+    #[inline(always)]
+    fn score_all(
+        self,
+        sums: &[i32],
+        slots: &[u32],
+        out: &mut [Score],
+        factors: impl Fn(usize) -> (f32, f32),
+    ) {
+        let mut all_finite = true;
+        for ((out, &sum), &slot) in out.iter_mut().zip(sums).zip(slots) {
+            let (scale, offset) = factors(slot as usize);
+            let product = (sum - self.whole) as f32 - self.half;
+            *out = (self.base + offset) - (self.step * scale) * product;
+            all_finite &= out.is_finite();
+        }
+        if !all_finite {
+            for ((out, &sum), &slot) in out.iter_mut().zip(sums).zip(slots) {
+                let (scale, offset) = factors(slot as usize);
+                *out = self.score(sum, scale, offset);
+            }
+        }
+    }
+
     #[inline(always)]
     fn score(self, sum: i32, scale: f32, offset: f32) -> Score {
         let product = (sum - self.whole) as f32 - self.half;
@@ -232,8 +258,48 @@ impl<'a> Engine<'a> {
 
     fn score(&mut self, query: &Prepared, slots: &[Slot], out: &mut [Score]) {
         assert_eq!(slots.len(), out.len(), "slots and out differ in length");
+        if let Kind::Sealed(rows) = self.rows.0
+            && self.reading.family != Family::Scalar
+            && slots.iter().fold(true, |known, slot| known & (slot.0 < rows.len))
+        {
+            return self.score_sealed(query, rows, slots, out);
+        }
         for (slots, out) in slots.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
             self.part(query, slots.iter().map(|slot| slot.0), out);
+        }
+    }
+
+    /// As [`score`](Engine::score) for slots that are all there, in one piece: without a slice for each.
+    fn score_sealed(&mut self, query: &Prepared, rows: SealedRows<'a>, slots: &[Slot], out: &mut [Score]) {
+        let count = slots.len();
+        if self.batch.numbered.len() < 2 * count {
+            self.batch.numbered.resize(2 * count, 0);
+        }
+        let numbers: &[u32] = bytemuck::cast_slice(slots);
+        let (sums, low) = self.batch.numbered[..2 * count].split_at_mut(count);
+        self.kernels.dot_u4i8_at(query.code(), rows.high, numbers, sums);
+        let line = self.reading.line(query);
+        match self.reading.family {
+            Family::Fine | Family::FineWithOffset => {
+                self.kernels.dot_u4i8_at(query.code(), rows.low, numbers, low);
+                sums.iter_mut().zip(low).for_each(|(high, low)| *high = 16 * *high + *low);
+                let (pairs, _) = rows.hot.as_chunks::<2>();
+                if self.reading.family == Family::Fine {
+                    // The first hot factor of a slot without a vector is NaN, which it passes on.
+                    line.score_all(sums, numbers, out, |slot| (rows.cold[slot] + 0.0 * rows.hot[slot], 0.0));
+                } else {
+                    line.score_all(sums, numbers, out, |slot| {
+                        (rows.cold[slot] + 0.0 * pairs[slot][0], pairs[slot][1])
+                    });
+                }
+            }
+            Family::CoarseWithOffset => {
+                let (pairs, _) = rows.hot.as_chunks::<2>();
+                line.score_all(sums, numbers, out, |slot| (pairs[slot][0], pairs[slot][1]));
+            }
+            Family::Coarse | Family::Scalar => {
+                line.score_all(sums, numbers, out, |slot| (rows.hot[slot], 0.0));
+            }
         }
     }
 
@@ -270,7 +336,10 @@ impl<'a> Engine<'a> {
     fn prefetch(&mut self, slots: &[Slot]) {
         match self.rows.0 {
             Kind::Growing(rows) => prefetch_all(rows, slots),
-            Kind::Sealed(rows) => prefetch_all(rows, slots),
+            Kind::Sealed(rows) => {
+                prefetch_rows(rows.high, rows.plane_bytes, bytemuck::cast_slice(slots));
+                prefetch_rows(rows.hot, rows.hot_count, bytemuck::cast_slice(slots));
+            }
         }
     }
 

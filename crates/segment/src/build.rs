@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use nearfield_ann::{AdmitAll, AdmitIf, Budget, BySlot, Estimate, Hit, Scratch, Stopped, TopK};
+use nearfield_codec::{Container, Region};
 use nearfield_hnsw::{Graph, GraphView, Linker};
 use nearfield_platform::on_threads;
-use nearfield_quant::{Codes, CodesWriter, GrowingCodes};
+use nearfield_quant::{Codes, CodesWriter, GrowingCodes, SealedCodes, write_codes};
 use nearfield_types::Slot;
 use nearfield_vectors::VectorStore;
 use parking_lot::Mutex;
@@ -120,9 +121,15 @@ pub fn build(
     watch: &Watch<'_>,
 ) -> Result<Built, Stopped> {
     let codes = encode(rows, options, epoch, watch)?;
-    let built = Built { codes, graph: Graph::new(options.graph(rows.shape().metric())), calibration: Calibration::default() };
+    let built = Built {
+        codes,
+        graph: Graph::new(options.graph(rows.shape().metric())),
+        calibration: Calibration::default(),
+    };
     let mut linkers = Vec::new();
-    let target = Target { rows, codes: built.codes() };
+    let packed = built.codes().and_then(pack);
+    let codes = packed.as_ref().map(|codes| codes as &dyn Codes);
+    let target = Target { rows, codes: codes.or(built.codes()) };
     let first = match source {
         Some(source) => take_over(&built.graph, &target, source)?,
         None => Vec::new(),
@@ -153,7 +160,11 @@ impl Progress<'_> {
     /// One more is done.
     fn one(&self) -> Result<(), Stopped> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
-        if done.is_multiple_of(256) || done == self.all { (self.watch)(self.phase, done, self.all) } else { Ok(()) }
+        if done.is_multiple_of(256) || done == self.all {
+            (self.watch)(self.phase, done, self.all)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -168,7 +179,9 @@ fn encode(
     let spread: Vec<Slot> = (0..len).step_by(step as usize).map(Slot).collect();
     let mut sample: Vec<Vec<f32>> = Vec::new();
     read(rows, &spread, &mut |row| sample.extend(row.map(<[f32]>::to_vec)))?;
-    let Some(codec) = options.codec(rows.shape(), sample.iter().map(Vec::as_slice), epoch) else { return Ok(None) };
+    let Some(codec) = options.codec(rows.shape(), sample.iter().map(Vec::as_slice), epoch) else {
+        return Ok(None);
+    };
     let (mut writer, codes) = GrowingCodes::create(Arc::new(codec));
     for first in (0..len).step_by(READ_ROWS as usize) {
         let slots: Vec<Slot> = (first..len.min(first + READ_ROWS)).map(Slot).collect();
@@ -182,7 +195,18 @@ fn encode(
     Ok(Some((writer, codes)))
 }
 
-fn read(rows: &dyn VectorStore, slots: &[Slot], visit: &mut dyn FnMut(Option<&[f32]>)) -> Result<(), Stopped> {
+/// A copy in one piece, which is scored faster than chunks are. Where it cannot be had, the chunks do.
+fn pack(codes: &dyn Codes) -> Option<SealedCodes> {
+    let written = write_codes(Vec::new(), codes.codec(), codes.len(), |slot| codes.row(Slot(slot)));
+    let region = Region::from(written.ok()?.0);
+    SealedCodes::open(&Container::open(region, nearfield_quant::format::TAG).ok()?).ok()
+}
+
+fn read(
+    rows: &dyn VectorStore,
+    slots: &[Slot],
+    visit: &mut dyn FnMut(Option<&[f32]>),
+) -> Result<(), Stopped> {
     rows.read_many(slots, &mut |_, row| visit(row)).map_err(|error| match error {
         nearfield_platform::BlobError::Damaged(_) => Stopped::Damaged,
         _ => Stopped::Unreadable,
@@ -250,6 +274,9 @@ struct Trial<'a> {
     truth: Vec<Vec<Hit>>,
 }
 
+/// One question of a trial, answered in a scratch.
+type AskOne<'f, 'a> = dyn Fn(&Trial<'a>, &[f32], &mut Scratch) -> Result<Vec<Hit>, SearchError> + Sync + 'f;
+
 impl<'a> Trial<'a> {
     fn new(rows: &'a dyn VectorStore, threads: usize) -> Result<Trial<'a>, Stopped> {
         let step = (rows.len() / HELD_OUT).max(1);
@@ -273,16 +300,14 @@ impl<'a> Trial<'a> {
     }
 
     /// The answers to all queries.
-    fn ask_all(
-        &self,
-        threads: usize,
-        ask: &(dyn Fn(&Self, &[f32], &mut Scratch) -> Result<Vec<Hit>, SearchError> + Sync),
-    ) -> Result<Vec<Vec<Hit>>, Stopped> {
+    fn ask_all(&self, threads: usize, ask: &AskOne<'_, 'a>) -> Result<Vec<Vec<Hit>>, Stopped> {
         let answers: Vec<Mutex<Vec<Hit>>> = self.queries.iter().map(|_| Mutex::default()).collect();
         let (next, failed) = (AtomicU32::new(0), Mutex::new(None));
         on_threads(threads, &|_| {
             let mut scratch = Scratch::new();
-            while let Some(at) = Some(next.fetch_add(1, Ordering::Relaxed) as usize).filter(|&at| at < answers.len()) {
+            while let Some(at) =
+                Some(next.fetch_add(1, Ordering::Relaxed) as usize).filter(|&at| at < answers.len())
+            {
                 match ask(self, &self.queries[at], &mut scratch) {
                     Ok(hits) => *answers[at].lock() = hits,
                     Err(SearchError::Stopped(stopped)) => *failed.lock() = Some(stopped),
@@ -298,7 +323,13 @@ impl<'a> Trial<'a> {
     }
 
     /// The share of true neighbours that walks of this breadth find. Rows as near as the last of them are as good.
-    fn recall(&self, built: &Built, calibration: &Calibration, breadth: u32, threads: usize) -> Result<f32, Stopped> {
+    fn recall(
+        &self,
+        built: &Built,
+        calibration: &Calibration,
+        breadth: u32,
+        threads: usize,
+    ) -> Result<f32, Stopped> {
         let found = self.ask_all(threads, &|trial, query, scratch| {
             let field = Field {
                 rows: trial.rows,
@@ -324,7 +355,12 @@ impl<'a> Trial<'a> {
     }
 
     /// Recall by breadth, until it is as high as a search may ask for.
-    fn curve(&self, built: &Built, mut calibration: Calibration, threads: usize) -> Result<Calibration, Stopped> {
+    fn curve(
+        &self,
+        built: &Built,
+        mut calibration: Calibration,
+        threads: usize,
+    ) -> Result<Calibration, Stopped> {
         if self.queries.is_empty() {
             return Ok(calibration);
         }

@@ -4,7 +4,7 @@
 //! pointer per 4,096 rows. It refuses to bring rows back: a death is final, and the first one stands.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use nearfield_types::limits::SEGMENT_ROWS_MAX;
 use nearfield_types::{Seq, Slot};
@@ -25,13 +25,14 @@ type Page = Box<[OnceLock<Chunk>]>;
 pub(crate) struct Deaths {
     pages: Box<[OnceLock<Page>]>,
     last: AtomicU64,
+    count: AtomicU32,
 }
 
 impl Deaths {
     /// Nobody has died.
     pub(crate) fn new() -> Self {
         let pages = SEGMENT_ROWS_MAX.div_ceil(CHUNK_SLOTS * PAGE_CHUNKS);
-        Deaths { pages: empty(pages), last: AtomicU64::new(0) }
+        Deaths { pages: empty(pages), last: AtomicU64::new(0), count: AtomicU32::new(0) }
     }
 
     /// Records that `slot` died at `at`. Called by the writer alone.
@@ -44,6 +45,7 @@ impl Deaths {
         if entry.load(Ordering::Relaxed) == ALIVE {
             entry.store(at.0, Ordering::Relaxed);
             self.last.fetch_max(at.0, Ordering::Relaxed);
+            self.count.fetch_add(1, Ordering::Relaxed);
         }
     }
 
@@ -63,6 +65,11 @@ impl Deaths {
     #[inline]
     pub(crate) fn alive_at(&self, slot: Slot, seen: Seq) -> bool {
         self.died(slot).is_none_or(|died| seen < died)
+    }
+
+    /// How many died so far, at whatever Seq.
+    pub(crate) fn count(&self) -> u32 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// The latest death so far; [`Seq::ZERO`] without any.

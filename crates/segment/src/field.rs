@@ -25,7 +25,7 @@ use crate::calibration::{Calibration, Tier};
 use crate::error::SearchError;
 
 /// Below so many rows everything is scored: a walk would not be faster.
-const GRAPH_ROWS_MIN: u32 = 1_000;
+pub(crate) const GRAPH_ROWS_MIN: u32 = 1_000;
 /// A walk keeps this many times k for the finer scores, and at least so many more.
 const KEEP_FACTOR: usize = 2;
 const KEEP_MORE: usize = 10;
@@ -83,6 +83,13 @@ struct Work {
     candidates: Vec<(Score, Slot)>,
 }
 
+impl<'a> Field<'a> {
+    /// Rows without anything that makes searching them fast.
+    pub(crate) fn bare(rows: &'a dyn VectorStore) -> Field<'a> {
+        Field { rows, codes: None, graph: None, linked: 0, calibration: None, hidden: &[] }
+    }
+}
+
 impl Field<'_> {
     /// Offers the nearest admitted rows to `out`, with exact scores.
     ///
@@ -97,13 +104,18 @@ impl Field<'_> {
     ) -> Result<Stats, SearchError> {
         let mut exact = self.rows.scorer(ask.query)?;
         let Some((graph, effort)) = self.plan(ask, out.k()) else {
-            return Ok(Flat::new(self.rows.len()).search(self.question(ask, &mut *exact, Effort::Auto), scratch, out)?);
+            return Ok(Flat::new(self.rows.len()).search(
+                self.question(ask, &mut *exact, Effort::Auto),
+                scratch,
+                out,
+            )?);
         };
         let tier = self.calibration.map_or(Tier::default(), |calibration| calibration.tier);
         match (self.codes, tier.precision()) {
             (Some(codes), Some(precision)) => {
                 let mut work = std::mem::take(scratch.state::<Work>());
-                let stats = self.by_codes(graph, codes, precision, effort, ask, &mut *exact, &mut work, scratch, out);
+                let stats =
+                    self.by_codes(graph, codes, precision, effort, ask, &mut *exact, &mut work, scratch, out);
                 *scratch.state::<Work>() = work;
                 stats
             }
@@ -134,7 +146,10 @@ impl Field<'_> {
         Search { effort, bound: ask.bound, ..Search::new(scorer, ask.admit, ask.budget) }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one answer, each borrowed from another place")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one answer, each borrowed from another place"
+    )]
     fn by_codes(
         &self,
         graph: &dyn VectorIndex,
@@ -275,9 +290,9 @@ fn rescore(
     stats += score(slots, out)?;
     let worst = out.worst().min(ask.bound.unwrap_or(Score::MAX));
     slots.clear();
-    let near = maybe.iter().filter(|&&(fine, slot)| {
-        fine - codes.error_bound(prepared, slot, Precision::Fine) <= worst
-    });
+    let near = maybe
+        .iter()
+        .filter(|&&(fine, slot)| fine - codes.error_bound(prepared, slot, Precision::Fine) <= worst);
     slots.extend(near.map(|&(_, slot)| slot));
     stats += score(slots, out)?;
     Ok(stats)

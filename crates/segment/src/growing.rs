@@ -1,14 +1,17 @@
 //! The head of a collection: a segment in memory that takes writes while anybody reads.
 //!
 //! One writer (the collection's) pushes rows, kills and patches them; readers take no lock but a shared one for looking up ids.
-//! Nothing moves once written. It refuses to know the log, and to decide when it is full.
+//! Nothing moves once written. Its graphs follow behind: somebody calls [`Growing::catch_up`], never the push itself. It refuses to
+//! know the log, and to decide when it is full.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Bound;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use nearfield_ann::{Estimate, Stopped};
+use nearfield_hnsw::GraphView;
 use nearfield_payload::GrowingPayload;
 use nearfield_types::limits::SEGMENT_ROWS_MAX;
 use nearfield_types::{PointId, Seq, Slot};
@@ -16,6 +19,8 @@ use nearfield_vectors::{GrowingRows, GrowingWriter, PushError, VectorStore};
 use parking_lot::{Mutex, RwLock};
 
 use crate::changes::Changes;
+use crate::field::{Field, GRAPH_ROWS_MIN};
+use crate::index::{GrowingIndex, IndexOptions};
 use crate::patches::Row;
 use crate::schema::Schema;
 
@@ -43,6 +48,11 @@ struct Head {
 pub struct Growing {
     heads: boxcar::Vec<Head>,
     rows: Vec<Arc<GrowingRows>>,
+    /// The index of each vector, once there are enough rows to choose codes by and to make a walk worth while.
+    indexes: Vec<OnceLock<GrowingIndex>>,
+    index_options: Vec<IndexOptions>,
+    /// Held by whoever links, and while a graph is copied.
+    linking: Mutex<()>,
     /// The writing ends of `rows`. Never contended: there is one writer.
     writers: Mutex<Vec<GrowingWriter>>,
     payload: GrowingPayload,
@@ -51,6 +61,8 @@ pub struct Growing {
     pub(crate) changes: Changes,
     /// Rows complete in every column; stored with Release after them.
     len: AtomicU32,
+    /// Birth of the newest row; stored before `len`.
+    last_born: AtomicU64,
     heap_bytes: AtomicU64,
 }
 
@@ -66,12 +78,16 @@ impl Growing {
         let (writers, rows) = schema.shapes().iter().map(|&shape| GrowingRows::create(shape)).unzip();
         Growing {
             heads: boxcar::Vec::new(),
+            indexes: std::iter::repeat_with(OnceLock::new).take(schema.shapes().len()).collect(),
+            index_options: schema.indexes().to_vec(),
+            linking: Mutex::default(),
             rows,
             writers: Mutex::new(writers),
             payload: GrowingPayload::new(),
             newest: RwLock::default(),
             changes: Changes::default(),
             len: AtomicU32::new(0),
+            last_born: AtomicU64::new(0),
             heap_bytes: AtomicU64::new(0),
         }
     }
@@ -86,6 +102,7 @@ impl Growing {
         self.check(first, points)?;
         let mut writers = self.writers.lock();
         let mut heap_bytes = 0;
+        self.last_born.fetch_max(born.0, Ordering::Relaxed);
         let slots = points.iter().zip(first..);
         for (point, slot) in slots.clone() {
             let before = self.newest.read().get(point.id).copied();
@@ -193,6 +210,65 @@ impl Growing {
         &*self.rows[vector]
     }
 
+    /// The rows of the vector at place `vector` and what makes searching them fast.
+    pub(crate) fn field(&self, vector: usize) -> Field<'_> {
+        match self.indexes[vector].get() {
+            Some(index) => index.field(),
+            None => Field::bare(self.store(vector)),
+        }
+    }
+
+    /// How many of the rows are visible at `seen`, as far as can be told without counting.
+    pub(crate) fn estimate(&self, seen: Seq) -> Estimate {
+        // The length first: the birth stored before it covers all rows below, and later ones are not counted.
+        let len = u64::from(self.len());
+        let deaths = u64::from(self.changes.deaths.count());
+        // Any death may be among the rows that a graph holds, which may be fewer than all: then nothing is promised.
+        let all = deaths == 0 && self.last_born.load(Ordering::Relaxed) <= seen.0;
+        Estimate { low: if all { len } else { 0 }, likely: len.saturating_sub(deaths), high: u64::MAX }
+    }
+
+    /// Rows that no graph holds yet, of the vector that is furthest behind: searches scan them. 0 for a segment so small that all
+    /// of it is scanned.
+    pub fn backlog(&self) -> u32 {
+        let backlog = |(index, rows): (&OnceLock<GrowingIndex>, &Arc<GrowingRows>)| match index.get() {
+            Some(index) => index.backlog(),
+            None if rows.len() >= GRAPH_ROWS_MIN => rows.len(),
+            None => 0,
+        };
+        self.indexes.iter().zip(&self.rows).map(backlog).max().unwrap_or(0)
+    }
+
+    /// Encodes what there is and links at most `max` rows of each vector, on so many threads. Returns the backlog that is left.
+    /// One caller at a time does the work; another one waits.
+    ///
+    /// # Errors
+    ///
+    /// What a scorer returned: rows in memory return nothing.
+    pub fn catch_up(&self, max: u32, threads: usize) -> Result<u32, Stopped> {
+        let _one = self.linking.lock();
+        let vectors = self.indexes.iter().zip(&self.rows).zip(&self.index_options);
+        for ((index, rows), options) in vectors {
+            if rows.len() >= GRAPH_ROWS_MIN {
+                let index = index.get_or_init(|| GrowingIndex::new(Arc::clone(rows), options));
+                index.catch_up(max, threads)?;
+            }
+        }
+        Ok(self.backlog())
+    }
+
+    /// Bytes of memory held by codes and graphs.
+    pub fn index_memory(&self) -> u64 {
+        self.indexes.iter().filter_map(OnceLock::get).map(GrowingIndex::memory).sum()
+    }
+
+    /// Copies of the graphs as they are, in schema order; `None` where there is none.
+    pub(crate) fn graphs(&self) -> Vec<Option<GraphView>> {
+        let _nobody_links = self.linking.lock();
+        let copy = |index: &OnceLock<GrowingIndex>| index.get().map(|index| GraphView::of(index.graph()));
+        self.indexes.iter().map(copy).collect()
+    }
+
     /// The rows of every vector.
     pub(crate) fn rows(&self) -> &[Arc<GrowingRows>] {
         &self.rows
@@ -206,7 +282,7 @@ impl Growing {
         }
     }
 
-    /// Bytes held in memory, to a few per cent.
+    /// Bytes held in memory by rows, to a few per cent. Codes and graphs come on top: see [`Growing::index_memory`].
     pub fn bytes(&self) -> u64 {
         let rows: u64 = self.rows.iter().map(|rows| rows.memory()).sum();
         rows + self.payload.bytes_resident()

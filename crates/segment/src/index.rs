@@ -12,7 +12,9 @@ use nearfield_ann::{
 };
 use nearfield_hnsw::{Geometry, Graph, GraphView, Linker, Params, Scorers};
 use nearfield_platform::on_threads;
-use nearfield_quant::{Choice, Codec, CodecConfig, Codes, CodesWriter, GrowingCodes, Precision, ScalarConfig, choose};
+use nearfield_quant::{
+    Choice, Codec, CodecConfig, Codes, CodesWriter, GrowingCodes, Precision, ScalarConfig, choose,
+};
 use nearfield_types::{Metric, Slot};
 use nearfield_vectors::{GrowingRows, RowBuildScorer, Shape, VectorStore, distance};
 use parking_lot::Mutex;
@@ -115,7 +117,8 @@ fn suits<'r>(codec: &Codec, shape: Shape, sample: impl Iterator<Item = &'r [f32]
         let Ok(nearest) = scan(&mut *exact, TRIAL_NEAREST) else { return true };
         let Ok(kept) = scan(&mut codes.scorer(&prepared, Precision::Fine), TRIAL_KEPT) else { return true };
         // Rows as near as the last one kept are as good as it: data may hold a row many times.
-        let farthest = kept.iter().filter_map(|hit| Some(distance(shape.metric(), query, rows.row(hit.slot)?)));
+        let farthest =
+            kept.iter().filter_map(|hit| Some(distance(shape.metric(), query, rows.row(hit.slot)?)));
         let farthest = farthest.filter_map(Result::ok).fold(f32::MIN, f32::max);
         let is_kept = |hit: &&Hit| hit.score >= farthest || kept.iter().any(|kept| kept.slot == hit.slot);
         found += nearest.iter().filter(is_kept).count();
@@ -235,7 +238,8 @@ impl GrowingIndex {
         }
         let begin = self.linked.load(Ordering::Acquire);
         let end = end.min(begin.saturating_add(max));
-        let target = Target { rows: &*self.rows, codes: self.codes.as_deref().map(|codes| codes as &dyn Codes) };
+        let target =
+            Target { rows: &*self.rows, codes: self.codes.as_deref().map(|codes| codes as &dyn Codes) };
         target.each(begin..end, threads, &mut linking.linkers, &|slot, scorers, linker| {
             self.graph.link(slot, scorers, linker)
         })?;
@@ -281,8 +285,7 @@ pub(crate) struct Target<'a> {
 }
 
 /// One step for one slot.
-pub(crate) type Step<'a> =
-    dyn Fn(Slot, &mut Scorers<'_>, &mut Linker) -> Result<(), Stopped> + Sync + 'a;
+pub(crate) type Step<'a> = dyn Fn(Slot, &mut Scorers<'_>, &mut Linker) -> Result<(), Stopped> + Sync + 'a;
 
 impl Target<'_> {
     /// Calls `step` once for every slot of `slots` that has a vector, on so many threads.
@@ -349,7 +352,11 @@ pub struct SealedIndex {
 
 impl SealedIndex {
     /// Codes, if it walks on codes, and the graph over them.
-    pub(crate) fn new(codes: Option<Box<dyn Codes>>, graph: GraphView, calibration: Calibration) -> SealedIndex {
+    pub(crate) fn new(
+        codes: Option<Box<dyn Codes>>,
+        graph: GraphView,
+        calibration: Calibration,
+    ) -> SealedIndex {
         SealedIndex { codes, graph, calibration }
     }
 

@@ -50,7 +50,8 @@ pub fn write_index(
 ) -> io::Result<IndexFiles> {
     let codes = codes.map(|codes| {
         write_file(dir, &format!("{folder}/{}", codes_file(vector)), |sink| {
-            write_codes(sink, codes.codec(), codes.len(), |slot| codes.row(Slot(slot))).map_err(io::Error::other)
+            write_codes(sink, codes.codec(), codes.len(), |slot| codes.row(Slot(slot)))
+                .map_err(io::Error::other)
         })
     });
     let notes = calibration.encode();
@@ -112,7 +113,12 @@ fn open_graph(
     Ok((graph, calibration))
 }
 
-fn open_codes(dir: &dyn Dir, path: &str, rows: u32, expected: Option<&Summary>) -> Result<SealedCodes, IndexError> {
+fn open_codes(
+    dir: &dyn Dir,
+    path: &str,
+    rows: u32,
+    expected: Option<&Summary>,
+) -> Result<SealedCodes, IndexError> {
     let container = Container::open(dir.open(path)?, nearfield_quant::format::TAG)?;
     check(&container, expected)?;
     let codes = SealedCodes::open(&container)?;

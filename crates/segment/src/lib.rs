@@ -10,15 +10,17 @@
 //! 3. A slot is never reused. Sealing keeps the order of slots and drops rows that are dead at its checkpoint.
 //! 4. A sealed segment holds only rows born at or before its checkpoint L, and is read at S >= L only.
 //! 5. Deaths and patches never touch files; a checkpoint writes them beside, as a delta.
+//! 6. Indexes are derived from rows: one that is missing, behind or lost changes how fast answers come and how many of the nearest
+//!    are found, never which points there are.
 //!
 //! # Concurrency
 //!
-//! One writer (`push`, `kill`, `patch`), any readers. What a reader may see is decided by the Seq it holds, which its version
+//! One writer (`push`, `kill`, `patch`), one who links (`catch_up`), any readers. What a reader may see is decided by the Seq it holds, which its version
 //! publishes with Release after the writer applied the operation.
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `growing`, `sealed`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
 
 mod build;
 mod calibration;
@@ -38,7 +40,7 @@ mod seal;
 mod sealed;
 mod segment;
 
-pub use build::{Built, BuildPhase, Source, Watch, build};
+pub use build::{BuildPhase, Built, Source, Watch, build};
 pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
 pub use error::{IndexError, OpenError, SearchError};
@@ -48,6 +50,6 @@ pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
 pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
 pub use patches::Row;
 pub use schema::Schema;
-pub use seal::{FileSink, Written, seal, write_file};
+pub use seal::{FileSink, Heritage, Written, seal, write_file};
 pub use sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, SegmentBytes, vectors_file};
 pub use segment::{Ask, Found, Segment};

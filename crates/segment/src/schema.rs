@@ -1,21 +1,57 @@
-//! The vectors every point of a segment may have.
+//! The vectors every point of a segment may have, and how each is indexed.
 
+use nearfield_hnsw::{EF_CONSTRUCTION_MAX, M_MAX, Params};
 use nearfield_vectors::Shape;
 
+use crate::index::{IndexOptions, Quantization};
+
+/// Seeds levels and rotations: the same rows in the same order give the same graph.
+const SEED: u64 = 42;
+
 /// The shapes of the named vectors, in the order of the collection's configuration. Names stay above.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Schema {
     shapes: Vec<Shape>,
+    indexes: Vec<IndexOptions>,
 }
 
 impl Schema {
-    /// These vectors, in this order.
+    /// These vectors, in this order, indexed as usual.
     pub fn new(shapes: Vec<Shape>) -> Self {
-        Schema { shapes }
+        let indexes = vec![IndexOptions::default(); shapes.len()];
+        Schema { shapes, indexes }
+    }
+
+    /// These vectors, in this order, each with the way it is indexed.
+    pub fn indexed(vectors: impl IntoIterator<Item = (Shape, IndexOptions)>) -> Self {
+        let (shapes, indexes) = vectors.into_iter().unzip();
+        Schema { shapes, indexes }
     }
 
     /// The shapes in order.
     pub fn shapes(&self) -> &[Shape] {
         &self.shapes
+    }
+
+    /// How each vector is indexed, in the same order.
+    pub fn indexes(&self) -> &[IndexOptions] {
+        &self.indexes
+    }
+}
+
+impl IndexOptions {
+    /// A graph of `m` links a node (twice as many on level 0), made with `ef_construct` candidates; values outside the limits
+    /// count as the limit.
+    pub fn graph_of(m: u32, ef_construct: u32, quantization: Quantization) -> IndexOptions {
+        let params = Params::new(m.clamp(2, M_MAX), ef_construct.clamp(1, EF_CONSTRUCTION_MAX));
+        let params = params.expect("both are within their limits").with_seed(SEED);
+        IndexOptions { params, quantization, seed: SEED }
+    }
+}
+
+/// m 16, ef_construct 100, codes chosen by metric and dimension.
+impl Default for IndexOptions {
+    fn default() -> Self {
+        IndexOptions::graph_of(16, 100, Quantization::Auto)
     }
 }

@@ -7,10 +7,12 @@ use std::io::{self, BufWriter, Write};
 use std::sync::Arc;
 
 use nearfield_codec::Summary;
+use nearfield_hnsw::GraphView;
 use nearfield_platform::{Dir, File};
 use nearfield_types::{Seq, Slot};
 use nearfield_vectors::{VectorStore, WriteError, write_rows};
 
+use crate::build::Source;
 use crate::changes::DROPPED;
 use crate::growing::Growing;
 use crate::ids;
@@ -27,7 +29,23 @@ pub struct Written {
     pub files: SealedFiles,
     through: Seq,
     /// The new slot of each old one.
-    moved: Vec<u32>,
+    moved: Arc<[u32]>,
+}
+
+/// The graph that a segment had while it grew: the index of the sealed one takes its links over.
+#[derive(Debug)]
+pub struct Heritage {
+    graph: GraphView,
+    moved: Arc<[u32]>,
+}
+
+impl Heritage {
+    /// Lets `work` use it as the source of a build.
+    pub fn with_source<T>(&self, work: impl FnOnce(&Source<'_>) -> T) -> T {
+        let moved =
+            |slot: Slot| self.moved.get(slot.index()).copied().filter(|slot| *slot != DROPPED).map(Slot);
+        work(&Source { graph: &self.graph, moved: &moved })
+    }
 }
 
 impl Written {
@@ -35,6 +53,12 @@ impl Written {
     /// files written here. Called by the writer inside the switch of versions, so that none is lost.
     pub fn carry(&self, source: &Growing, target: &Sealed) {
         source.changes.carry(self.through, &self.moved, &target.changes);
+    }
+
+    /// The graphs that `source` has so far, in schema order, to be taken over by the indexes of what was written. O(rows) copies.
+    pub fn heritage(&self, source: &Growing) -> Vec<Option<Heritage>> {
+        let heritage = |graph| Heritage { graph, moved: Arc::clone(&self.moved) };
+        source.graphs().into_iter().map(|graph| graph.map(heritage)).collect()
     }
 }
 
@@ -68,7 +92,7 @@ pub fn seal(source: &Growing, through: Seq, dir: &dyn Dir, folder: &str) -> io::
         vectors.push(write_file(dir, &path, write)?);
     }
     let files = SealedFiles { ids, payload, vectors };
-    Ok(Written { rows: slots.len() as u32, files, through, moved })
+    Ok(Written { rows: slots.len() as u32, files, through, moved: moved.into() })
 }
 
 /// Creates `path`, lets `write` fill it, syncs and seals it. The folder is not synced.

@@ -3,8 +3,9 @@
 //! Every row in it was born at or before the checkpoint that wrote it, and a reader of the version that holds it sees at least
 //! that far; so only deaths and patches are looked at. It refuses to write: sealing is [`crate::seal`]'s business.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use nearfield_ann::Estimate;
 use nearfield_codec::{Container, Summary};
 use nearfield_payload::SealedPayload;
 use nearfield_platform::Dir;
@@ -14,8 +15,11 @@ use nearfield_vectors::{SealedRows, VectorStore};
 use crate::changes::Changes;
 use crate::deltas::Delta;
 use crate::error::{OpenError, damaged};
+use crate::field::{Field, GRAPH_ROWS_MIN};
 use crate::format::{DELTA_TAG, IDS_TAG};
 use crate::ids::PointMap;
+use crate::index::SealedIndex;
+use crate::index_files::IndexFiles;
 use crate::patches::Row;
 use crate::schema::Schema;
 
@@ -36,6 +40,14 @@ struct Files {
     payload: SealedPayload,
     rows: Vec<SealedRows>,
     bytes: SegmentBytes,
+    /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
+    indexes: Vec<OnceLock<Indexed>>,
+}
+
+#[derive(Debug)]
+struct Indexed {
+    index: Arc<SealedIndex>,
+    bytes: u64,
 }
 
 /// Bytes on disk by kind.
@@ -47,6 +59,8 @@ pub struct SegmentBytes {
     pub payload: u64,
     /// The point map.
     pub ids: u64,
+    /// Codes and graphs.
+    pub index: u64,
 }
 
 /// What a manifest says of the files of one segment.
@@ -109,8 +123,38 @@ impl Sealed {
             vectors: files.vectors.iter().map(|summary| summary.length).sum(),
             payload: files.payload.length,
             ids: files.ids.length,
+            index: 0,
         };
-        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes }), changes })
+        let indexes = std::iter::repeat_with(OnceLock::new).take(stores.len()).collect();
+        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes, indexes }), changes })
+    }
+
+    /// Lets searches of the vector at place `vector` use `index`, which was built of these rows and lies in `files`. The first one
+    /// stands.
+    pub fn attach(&self, vector: usize, index: SealedIndex, files: &IndexFiles) {
+        let bytes = files.graph.length + files.codes.map_or(0, |codes| codes.length);
+        let _ = self.files.indexes[vector].set(Indexed { index: Arc::new(index), bytes });
+    }
+
+    /// The index of the vector at place `vector`, if one was attached.
+    pub fn indexed(&self, vector: usize) -> Option<&Arc<SealedIndex>> {
+        self.files.indexes[vector].get().map(|indexed| &indexed.index)
+    }
+
+    /// The vectors that lack an index. A segment so small that all of it is scanned lacks none.
+    pub fn unindexed(&self) -> Vec<usize> {
+        let worth = self.rows() >= GRAPH_ROWS_MIN;
+        (0..self.files.rows.len()).filter(|&vector| worth && self.indexed(vector).is_none()).collect()
+    }
+
+    /// The rows of the vector at place `vector`, for building an index.
+    pub fn vectors(&self, vector: usize) -> &dyn VectorStore {
+        self.store(vector)
+    }
+
+    /// Bytes of memory held by indexes, file maps not counted.
+    pub fn index_memory(&self) -> u64 {
+        self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.index.memory()).sum()
     }
 
     /// The same files with the patches that no reader at `through` or later can ask for left out.
@@ -141,7 +185,8 @@ impl Sealed {
 
     /// Bytes on disk by kind.
     pub fn bytes(&self) -> SegmentBytes {
-        self.files.bytes
+        let index = self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.bytes).sum();
+        SegmentBytes { index, ..self.files.bytes }
     }
 
     /// Bytes held in memory: the patches, until the segment is written anew.
@@ -194,6 +239,23 @@ impl Sealed {
 
     pub(crate) fn store(&self, vector: usize) -> &dyn VectorStore {
         &self.files.rows[vector]
+    }
+
+    /// The rows of the vector at place `vector` and what makes searching them fast.
+    pub(crate) fn field(&self, vector: usize) -> Field<'_> {
+        let rows = self.store(vector);
+        match self.indexed(vector) {
+            Some(index) => index.field(rows),
+            None => Field::bare(rows),
+        }
+    }
+
+    /// How many of the rows are visible to a reader, as far as can be told without counting.
+    pub(crate) fn estimate(&self) -> Estimate {
+        let rows = u64::from(self.rows());
+        let deaths = u64::from(self.changes.deaths.count());
+        // Any death may be among the rows that a graph holds, which may be fewer than all: then nothing is promised.
+        Estimate { low: if deaths == 0 { rows } else { 0 }, likely: rows.saturating_sub(deaths), high: rows }
     }
 
     pub(crate) fn payload(&self, slot: Slot, seen: Seq) -> Result<Row, OpenError> {

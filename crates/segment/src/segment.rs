@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use nearfield_ann::{Admit, Budget, Estimate, Flat, Scratch, Search, Stats, Ties, TopK, VectorIndex};
+use nearfield_ann::{Admit, Budget, Estimate, Scratch, Stats, Ties, TopK};
 use nearfield_types::{PointId, Score, Seq, Slot};
 use nearfield_vectors::VectorStore;
 
 use crate::changes::Changes;
 use crate::error::{OpenError, SearchError};
+use crate::field::{Depth, Field, FieldAsk};
 use crate::growing::Growing;
 use crate::patches::Row;
 use crate::sealed::Sealed;
@@ -30,6 +31,8 @@ pub struct Ask<'a> {
     pub query: &'a [f32],
     /// At most this many answers.
     pub limit: usize,
+    /// How hard to look.
+    pub depth: Depth,
     /// As of this Seq.
     pub seen: Seq,
     /// The worst exact distance that is still of use; answers beyond it are left out, equal ones stay.
@@ -127,7 +130,8 @@ impl Segment {
         self.changes().patches.put(slot, at, row);
     }
 
-    /// The nearest visible rows, nearest first, ties by id. Exact. O(rows * dim).
+    /// The nearest visible rows as far as the depth reaches, nearest first, ties by id, with exact distances. Rows without a graph
+    /// are all looked at.
     ///
     /// # Errors
     ///
@@ -138,20 +142,52 @@ impl Segment {
         budget: &Budget<'_>,
         scratch: &mut Scratch,
     ) -> Result<(Vec<Found>, Stats), SearchError> {
-        let store = self.store(ask.vector);
-        let mut scorer = store.scorer(ask.query)?;
+        let (found, stats) = self.search_among(ask, self.estimate(ask.seen), budget, scratch)?;
+        if found.iter().all(|one| self.visible(one.slot, ask.seen)) {
+            return Ok((found, stats));
+        }
+        // A walk that was told that all is visible met a row linked meanwhile, as the duplicate of an older one.
+        let unsure = Estimate::unknown(self.rows().into());
+        let (found, again) = self.search_among(ask, unsure, budget, scratch)?;
+        let mut both = stats;
+        both += again;
+        Ok((found, both))
+    }
+
+    fn search_among(
+        &self,
+        ask: &Ask<'_>,
+        estimate: Estimate,
+        budget: &Budget<'_>,
+        scratch: &mut Scratch,
+    ) -> Result<(Vec<Found>, Stats), SearchError> {
         let mut best = TopK::new(ask.limit, self);
-        let visible = Visible { segment: self, seen: ask.seen };
-        let search = Search { bound: ask.bound, ..Search::new(&mut *scorer, &visible, budget) };
-        let stats = Flat::new(self.rows()).search(search, scratch, &mut best)?;
+        let visible = Visible { segment: self, seen: ask.seen, estimate };
+        let Ask { query, depth, bound, .. } = *ask;
+        let question = FieldAsk { query, depth, admit: &visible, budget, bound };
+        let stats = self.field(ask.vector).search(&question, scratch, &mut best)?;
         let found = best.into_sorted().into_iter();
         Ok((found.map(|near| Found { slot: near.slot, distance: near.score }).collect(), stats))
+    }
+
+    fn estimate(&self, seen: Seq) -> Estimate {
+        match self {
+            Segment::Growing(growing) => growing.estimate(seen),
+            Segment::Sealed(sealed) => sealed.estimate(),
+        }
     }
 
     fn visible(&self, slot: Slot, seen: Seq) -> bool {
         match self {
             Segment::Growing(growing) => growing.visible(slot, seen),
             Segment::Sealed(sealed) => sealed.visible(slot, seen),
+        }
+    }
+
+    fn field(&self, vector: usize) -> Field<'_> {
+        match self {
+            Segment::Growing(growing) => growing.field(vector),
+            Segment::Sealed(sealed) => sealed.field(vector),
         }
     }
 
@@ -184,6 +220,7 @@ impl Ties for Segment {
 struct Visible<'a> {
     segment: &'a Segment,
     seen: Seq,
+    estimate: Estimate,
 }
 
 impl Admit for Visible<'_> {
@@ -192,6 +229,6 @@ impl Admit for Visible<'_> {
     }
 
     fn estimate(&self) -> Estimate {
-        Estimate::exactly(u64::from(self.segment.rows()))
+        self.estimate
     }
 }

@@ -8,6 +8,9 @@
 
 /// One query, rows anywhere in memory, each of the same number of bytes, one result a row.
 pub(crate) type DotFn = unsafe fn(query: *const i8, rows: &[&[u8]], out: &mut [i32]);
+/// One query, rows of `bytes` bytes at multiples of that from `plane` on, one result for each of `rows`.
+pub(crate) type DotAtFn =
+    unsafe fn(query: *const i8, plane: *const u8, bytes: usize, rows: &[u32], out: &mut [i32]);
 /// Changes values in place.
 pub(crate) type InPlaceFn = unsafe fn(values: &mut [f32]);
 /// Changes two lists of equal length in place.
@@ -39,6 +42,7 @@ pub const CODE_ALIGN: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct CodeKernels {
     pub(crate) dot_u4i8: DotFn,
+    pub(crate) dot_u4i8_at: DotAtFn,
     pub(crate) dot_u7i8: DotFn,
     pub(crate) hadamard: InPlaceFn,
     pub(crate) butterflies: ButterflyFn,
@@ -95,6 +99,28 @@ impl CodeKernels {
         check(query.len() / 2, query.len().is_multiple_of(2), rows, out);
         // SAFETY: the function may run here (`dispatch`), and `check` compared every length.
         unsafe { (self.dot_u4i8)(query.as_ptr(), rows, out) }
+    }
+
+    /// As [`dot_u4i8`](CodeKernels::dot_u4i8) for rows that lie one after another in `plane`, without a gap: `rows` are their numbers,
+    /// in any order. It saves making a slice of each, which costs as much as summing it.
+    ///
+    /// # Panics
+    ///
+    /// If a row lies beyond the plane, B is no multiple of [`CODE_ALIGN`], the query has not 2 B values, `rows` and `out` differ in
+    /// length, or B is above 64 KiB.
+    ///
+    /// # Complexity
+    ///
+    /// O(rows B), no allocation.
+    #[inline]
+    pub fn dot_u4i8_at(&self, query: &[i8], plane: &[u8], rows: &[u32], out: &mut [i32]) {
+        let bytes = query.len() / 2;
+        check_query(bytes, query.len().is_multiple_of(2));
+        assert_eq!(rows.len(), out.len(), "one result for each row");
+        let end = rows.iter().fold(0, |end, &row| row.max(end)) as usize;
+        assert!(rows.is_empty() || end < plane.len() / bytes.max(1), "row {end} lies beyond the plane");
+        // SAFETY: the function may run here (`dispatch`); every row lies inside the plane and every length fits.
+        unsafe { (self.dot_u4i8_at)(query.as_ptr(), plane.as_ptr(), bytes, rows, out) }
     }
 
     /// For each row of B bytes the sum of B products of a 7-bit code and a signed byte: `query[j]` meets byte j.
@@ -195,10 +221,15 @@ impl CodeKernels {
 const ROW_BYTES_MAX: usize = 1 << 16;
 
 #[inline]
-fn check(bytes: usize, query_fits: bool, rows: &[&[u8]], out: &[i32]) {
+fn check_query(bytes: usize, query_fits: bool) {
     assert!(query_fits, "the query does not have a value for each code");
     assert!(bytes.is_multiple_of(CODE_ALIGN), "rows of codes have a multiple of 16 bytes");
     assert!(bytes <= ROW_BYTES_MAX, "a row of codes has at most 64 KiB");
+}
+
+#[inline]
+fn check(bytes: usize, query_fits: bool, rows: &[&[u8]], out: &[i32]) {
+    check_query(bytes, query_fits);
     assert_eq!(rows.len(), out.len(), "rows and out differ in length");
     assert!(rows.iter().all(|row| row.len() == bytes), "a row has another length than the query");
 }

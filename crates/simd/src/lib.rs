@@ -95,4 +95,4 @@ mod x86;
 pub use code_kernels::{CODE_ALIGN, Centred, CodeKernels, Encoded, Quantized};
 pub use dispatch::{KernelError, Kernels, LEVEL_VARIABLE, Level, kernels, try_kernels};
 pub use f32_kernels::F32Kernels;
-pub use prefetch::{CACHE_LINE_BYTES, prefetch, prefetch_one};
+pub use prefetch::{CACHE_LINE_BYTES, prefetch, prefetch_one, prefetch_rows};

@@ -52,6 +52,30 @@ pub fn prefetch_one<T>(value: &T) {
     prefetch_line(core::ptr::from_ref(value));
 }
 
+/// Asks for the cache lines of rows of `width` values that lie one after another in `values`; `rows` are their numbers. Rows beyond
+/// the end are asked for as well: nothing is read.
+///
+/// # Complexity
+///
+/// A few instructions for each line, no waiting.
+#[inline]
+pub fn prefetch_rows<T>(values: &[T], width: usize, rows: &[u32]) {
+    let bytes = width * size_of::<T>();
+    let begin = values.as_ptr().cast::<u8>();
+    let is_aligned = begin.addr().is_multiple_of(CACHE_LINE_BYTES) && bytes.is_multiple_of(CACHE_LINE_BYTES);
+    for &row in rows {
+        let row = begin.wrapping_add(row as usize * bytes);
+        let mut at = 0;
+        while at < bytes {
+            prefetch_line(row.wrapping_add(at));
+            at += CACHE_LINE_BYTES;
+        }
+        if !is_aligned {
+            prefetch_line(row.wrapping_add(bytes.saturating_sub(1)));
+        }
+    }
+}
+
 /// How many lines `bytes` bytes touch that begin `lead` bytes into a line.
 #[inline]
 const fn line_count(lead: usize, bytes: usize) -> usize {

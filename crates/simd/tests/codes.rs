@@ -63,12 +63,29 @@ fn check_dot(dot: Dot, oracle: fn(&[i8], &[u8]) -> i64, query: &[i8], rows: &[Ve
     }
 }
 
+/// Rows by their numbers in one plane, in an order of their own, against rows as slices.
+fn check_numbered(query: &[i8], rows: &[Vec<u8>]) {
+    let plane = rows.concat();
+    if plane.is_empty() {
+        return;
+    }
+    let numbers: Vec<u32> = (0..3 * rows.len()).map(|at| (at * 7 % rows.len()) as u32).collect();
+    let slices: Vec<&[u8]> = numbers.iter().map(|&row| &rows[row as usize][..]).collect();
+    for kernels in Kernels::available() {
+        let (mut found, mut expected) = (vec![0; numbers.len()], vec![0; numbers.len()]);
+        kernels.codes().dot_u4i8_at(query, &plane, &numbers, &mut found);
+        kernels.codes().dot_u4i8(query, &slices, &mut expected);
+        assert_eq!(found, expected, "{}", kernels.name());
+    }
+}
+
 proptest! {
     #[test]
     fn i5_i6_sums_over_4_bit_codes_are_exact(
         (query, rows) in row_bytes().prop_flat_map(|bytes| (query(2 * bytes), rows(bytes, 255))),
         offset in 0usize..64,
     ) {
+        check_numbered(&query, &rows);
         check_dot(CodeKernels::dot_u4i8, reference::dot_u4i8, &query, &rows, offset);
     }
 
@@ -209,6 +226,8 @@ fn wrong_lengths_panic() {
         assert!(panics(|| codes.dot_u4i8(&[0; 62], &[&row[..31]], &mut [0])));
         assert!(panics(|| codes.dot_u4i8(&[0; 64], &[&row, &row[..16]], &mut [0; 2])));
         assert!(panics(|| codes.dot_u4i8(&[0; 64], &[&row], &mut [0; 2])));
+        assert!(panics(|| codes.dot_u4i8_at(&[0; 64], &[0; 64], &[1, 2], &mut [0; 2])));
+        assert!(panics(|| codes.dot_u4i8_at(&[0; 64], &[0; 64], &[1], &mut [0; 2])));
         assert!(panics(|| codes.dot_u7i8(&[0; 16], &[&row], &mut [0])));
         assert!(panics(|| codes.hadamard(&mut [0.0; 3])));
         assert!(panics(|| codes.hadamard(&mut [])));

@@ -89,7 +89,9 @@ impl fmt::Debug for PointId {
 }
 
 /// The dense number of a row inside one segment, from 0; never reused within the segment, below 2^31.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, bytemuck::Pod, bytemuck::Zeroable,
+)]
 #[repr(transparent)]
 pub struct Slot(pub u32);
 

@@ -3,7 +3,9 @@
 pub mod catalog;
 pub mod cell;
 pub mod cli_json;
+pub mod codes;
 pub mod container;
+pub mod graph;
 mod input;
 pub mod jsonl;
 pub mod manifest;

@@ -7,7 +7,7 @@ use nearfield_codec::{Container, FileTag, Region, Summary};
 use nearfield_payload::decode;
 use nearfield_platform::{Dir, MemoryDir};
 use nearfield_segment::{
-    Ask, Delta, IDS_FILE, PAYLOAD_FILE, Schema, Sealed, SealedFiles, Segment, format, vectors_file,
+    Ask, Delta, Depth, IDS_FILE, PAYLOAD_FILE, Schema, Sealed, SealedFiles, Segment, format, vectors_file,
 };
 use nearfield_types::{Seq, Slot};
 use nearfield_vectors::{Element, Shape, write_rows};
@@ -165,7 +165,7 @@ fn ask(segment: &Segment, verified: bool) {
         }
     }
     for (vector, query) in [&[1.0, -2.0, 0.5][..], &[3.0, 4.0]].into_iter().enumerate() {
-        let ask = Ask { vector, query, limit: 5, seen: Seq::MAX, bound: None };
+        let ask = Ask { vector, query, limit: 5, depth: Depth::Auto, seen: Seq::MAX, bound: None };
         let searched = segment.search(&ask, &Budget::unlimited(), &mut Scratch::new());
         assert!(searched.is_ok() || !verified, "a verified file cannot be searched");
         let Ok((found, _)) = searched else { continue };

@@ -35,7 +35,7 @@ use crate::timing::{Stopwatch, per_second};
 pub(crate) fn run(screen: &Screen, command: &Import) -> Outcome<()> {
     let mut inputs = Inputs::open(command)?;
     let database =
-        database::open_or_create(&command.target.path, command.target.trust, command.durability.into())?;
+        database::open_for_import(&command.target.path, command.target.trust, command.durability.into())?;
     let (collection, created) = find_or_create(&database, command, &mut inputs)?;
     let checkpoint_path = command
         .checkpoint
@@ -258,9 +258,11 @@ struct Times {
     written: Duration,
     /// Syncing and sealing after that.
     sealed: Duration,
+    /// Building the index after that.
+    indexed: Duration,
 }
 
-/// Writes everything, makes it durable, seals it, and removes the checkpoint; after a failure the checkpoint stays.
+/// Writes everything, makes it durable, seals it, removes the checkpoint and builds the index; after a failure the checkpoint stays.
 fn write(
     collection: &Collection,
     source: Source,
@@ -287,7 +289,12 @@ fn write(
     collection.sync()?;
     checkpoint.map_or(Ok(()), Checkpoint::remove)?;
     collection.flush()?;
-    Ok(Times { written, sealed: sealing.elapsed() })
+    let sealed = sealing.elapsed();
+    // Everything is stored: whoever stops the command now loses nothing but the time.
+    progress.finishing("building the index");
+    let indexing = Stopwatch::start();
+    collection.wait_indexed()?;
+    Ok(Times { written, sealed, indexed: indexing.elapsed() })
 }
 
 /// Saves how far the import came before `failure`, which is what the user is told.
@@ -338,16 +345,17 @@ struct Report {
 impl Report {
     fn print(&self, screen: &Screen, command: &Import) -> Outcome<()> {
         let imported = self.rows.saturating_sub(self.first);
-        let all = self.times.written + self.times.sealed + self.closed;
+        let all = self.times.written + self.times.sealed + self.times.indexed + self.closed;
         let rate = per_second(imported, all);
         screen.say(&format!(
-            "{} {} in {} ({} points/s); written in {}, sealed and closed in {}",
+            "{} {} in {} ({} points/s); written in {}, sealed and closed in {}, indexed in {}",
             screen.green("Imported"),
             counted(imported, "point", "points"),
             duration(all),
             thousands(rate as u64),
             duration(self.times.written),
             duration(self.times.sealed + self.closed),
+            duration(self.times.indexed),
         ))?;
         let points = counted(self.points, "point", "points");
         screen.say(&format!("{} holds {points}, {} on disk", self.name, bytes(self.disk)))?;
@@ -368,6 +376,7 @@ impl Report {
             "seconds": all.as_secs_f64(),
             "seconds_written": self.times.written.as_secs_f64(),
             "seconds_sealed": self.times.sealed.as_secs_f64(),
+            "seconds_indexed": self.times.indexed.as_secs_f64(),
             "seconds_closed": self.closed.as_secs_f64(),
             "points_per_second": rate,
             "bytes_on_disk": self.disk,

@@ -126,6 +126,25 @@ fn several_vectors_a_point() {
 }
 
 #[test]
+fn an_import_is_indexed_and_searched_as_hard_as_asked() {
+    let place = Place::new();
+    place.write_points(1_500, 8);
+    let report = place.json("import db c --vectors v.npy --payload p.jsonl --ids key");
+    assert!(report["seconds_indexed"].as_f64().unwrap() > 0.0);
+    let stats = place.json("stats db c");
+    assert_eq!((&stats["unindexed_segments"], &stats["unlinked_rows"]), (&json!(0), &json!(0)));
+    assert!(stats["disk"]["index"].as_u64().unwrap() > 0);
+    assert!(place.text("stats db c").contains("on disk: indexes"));
+    let exact = place.json("search db c --like k7 --exact")["hits"].clone();
+    for how in ["--ef 500", "--recall 0.999"] {
+        assert_eq!(place.json(&format!("search db c --like k7 {how}"))["hits"], exact, "{how}");
+    }
+    assert_eq!(place.error("search db c --like k7 --ef 0")["message"], "ef is 0: it must be 1 to 1048576");
+    let error = place.error("search db c --like k7 --recall 1");
+    assert_eq!(error["message"], "recall is 1: it must be 0.5 to 0.999");
+}
+
+#[test]
 fn stats_of_one_and_of_all() {
     let place = filled();
     let one = place.json("stats db c");

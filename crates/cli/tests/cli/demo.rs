@@ -10,7 +10,7 @@ fn the_demo_imports_once_and_then_reopens() {
     let first = place.json("demo");
     assert_eq!(first["reopened"], false);
     assert_eq!(first["points"], 2_000);
-    assert_eq!(first["recall"], 1.0);
+    assert!(first["recall"].as_f64().unwrap() >= 0.98, "{first}");
     assert!(first["bytes_on_disk"].as_u64().unwrap() > 2_000 * 384 * 4);
     assert!(first["latency_us"]["p50"].as_f64().unwrap() <= first["latency_us"]["p99"].as_f64().unwrap());
     assert_eq!(first["shown"][0]["nearest"].as_array().unwrap().len(), 3);
@@ -28,7 +28,7 @@ fn the_demo_imports_once_and_then_reopens() {
         "Greek mythology",
         "Eurydice",
         "recall@10",
-        "1.000",
+        "indexes",
         "latency p99",
         "on disk",
     ] {
@@ -44,7 +44,8 @@ fn a_demo_that_was_stopped_is_completed() {
     place.text("collections d delete wordnet");
     place.text("collections d create wordnet --dim 384");
     let again = place.json("demo --data d");
-    assert_eq!((&again["reopened"], &again["recall"]), (&false.into(), &1.0.into()));
+    assert_eq!(again["reopened"], false);
+    assert!(again["recall"].as_f64().unwrap() >= 0.98, "{again}");
 }
 
 #[test]

@@ -18,9 +18,8 @@ fn the_contract_is_kept() {
 #[test]
 fn one_thread_builds_the_same_graph_again() {
     let points = Points::clustered(1_500, 8, 3);
-    let rows = |graph: &Graph| {
-        (0..graph.len()).map(|slot| graph.neighbours(Slot(slot), 0)).collect::<Vec<_>>()
-    };
+    let rows =
+        |graph: &Graph| (0..graph.len()).map(|slot| graph.neighbours(Slot(slot), 0)).collect::<Vec<_>>();
     assert_eq!(rows(&build(&points)), rows(&build(&points)));
 }
 
@@ -101,7 +100,8 @@ fn a_walk_goes_on_where_it_ended() {
     graph.search(ask_for(5, &mut scorer, &budget), &mut scratch, &mut few).unwrap();
     let ticket = graph.ticket(&mut scratch).unwrap();
     let mut more = TopK::new(100, &BySlot);
-    let stats = graph.resume(ticket, ask_for(100, &mut scorer, &budget), &mut scratch, &mut more).unwrap().unwrap();
+    let stats =
+        graph.resume(ticket, ask_for(100, &mut scorer, &budget), &mut scratch, &mut more).unwrap().unwrap();
     let (whole, from_anew) = ask(&graph, &points, &query, 100, 100);
     let more = more.into_sorted();
     let common = whole.iter().filter(|hit| more.contains(hit)).count();
@@ -109,7 +109,11 @@ fn a_walk_goes_on_where_it_ended() {
     assert!(stats.hops < from_anew.hops);
     // Another search with the same scratch ends it.
     graph.search(ask_for(5, &mut scorer, &budget), &mut scratch, &mut TopK::new(1, &BySlot)).unwrap();
-    assert!(graph.resume(ticket, ask_for(9, &mut scorer, &budget), &mut scratch, &mut TopK::new(1, &BySlot)).is_none());
+    assert!(
+        graph
+            .resume(ticket, ask_for(9, &mut scorer, &budget), &mut scratch, &mut TopK::new(1, &BySlot))
+            .is_none()
+    );
     assert!(build(&points).ticket(&mut scratch).is_none());
 }
 
@@ -121,7 +125,7 @@ fn strict_filters_still_find_what_is_admitted() {
         let mut hit = 0;
         let queries = super::queries(&points, 50);
         for query in &queries {
-            let admitted = |slot: Slot| slot.0 % one_in == 0;
+            let admitted = |slot: Slot| slot.0.is_multiple_of(one_in);
             let admit = AdmitIf::new(Estimate::exactly(u64::from(3_000 / one_in)), admitted);
             let (budget, mut best) = (Budget::unlimited(), TopK::new(10, &BySlot));
             let mut scorer = points.scorer(query);

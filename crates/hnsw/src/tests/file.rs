@@ -38,7 +38,10 @@ fn a_graph_is_read_back_as_it_was() {
     let mut scorers = Scorers { walk: &mut walk, judge: &mut judge, same: &|_, _| false };
     let restored = Graph::restore(&view, &mut scorers).unwrap();
     assert_whole(&restored);
-    assert_eq!(write(&restored, b"notes", Vec::new()).unwrap().0, write(&graph, b"notes", Vec::new()).unwrap().0);
+    assert_eq!(
+        write(&restored, b"notes", Vec::new()).unwrap().0,
+        write(&graph, b"notes", Vec::new()).unwrap().0
+    );
     let empty = GraphView::of(&Graph::new(Params::new(4, 9).unwrap()));
     assert!(empty.is_empty() && ask(&empty, &points, &[0.0; 6], 3, 9).0.is_empty());
 }

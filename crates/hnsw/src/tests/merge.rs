@@ -68,7 +68,8 @@ fn a_chain_whose_head_dies_lives_on() {
 #[test]
 fn nothing_left_is_an_empty_graph() {
     let points = Points::clustered(100, 4, 1);
-    let (merged, points, adopted) = turn_over(&build(&points), &points, |_| false, &Points::clustered(30, 4, 2));
+    let (merged, points, adopted) =
+        turn_over(&build(&points), &points, |_| false, &Points::clustered(30, 4, 2));
     assert_eq!((adopted.slots.len(), merged.linked()), (0, 30));
     assert_eq!(recall(&merged, &points, 30), 1.0);
 }

@@ -49,7 +49,13 @@ pub(super) fn finish(graph: &Graph, points: &Points) -> u32 {
     graph.reconnect(&mut scorers, &mut linker).unwrap()
 }
 
-pub(super) fn ask(index: &dyn VectorIndex, points: &Points, query: &[f32], k: usize, ef: u32) -> (Vec<Hit>, Stats) {
+pub(super) fn ask(
+    index: &dyn VectorIndex,
+    points: &Points,
+    query: &[f32],
+    k: usize,
+    ef: u32,
+) -> (Vec<Hit>, Stats) {
     let mut scorer = points.scorer(query);
     let (budget, mut best) = (Budget::unlimited(), TopK::new(k, &BySlot));
     let search = Search { effort: Effort::Breadth(ef), ..Search::new(&mut scorer, &AdmitAll, &budget) };
@@ -62,7 +68,9 @@ pub(super) fn queries(points: &Points, count: u32) -> Vec<Vec<f32>> {
     let step = (points.len() / count).max(1);
     let row = |slot: u32| points.row(Slot(slot % points.len())).unwrap();
     (0..count)
-        .map(|n| row(n * step).iter().zip(row(n * step + step / 2 + 1)).map(|(a, b)| 0.75 * a + 0.25 * b).collect())
+        .map(|n| {
+            row(n * step).iter().zip(row(n * step + step / 2 + 1)).map(|(a, b)| 0.75 * a + 0.25 * b).collect()
+        })
         .collect()
 }
 

@@ -17,14 +17,14 @@ use nearfield_hnsw::{Graph, GraphView};
 use nearfield_platform::{Dir, RealDir, RealOptions};
 use nearfield_quant::Codes;
 use nearfield_segment::{
-    Built, Calibration, GrowingIndex, Quantization, SealedIndex, Source, build, open_index, vectors_file, write_file,
-    write_index,
+    Built, Calibration, GrowingIndex, Quantization, SealedIndex, Source, build, open_index, vectors_file,
+    write_file, write_index,
 };
 use nearfield_types::{Metric, Slot};
 use nearfield_vectors::{Element, GrowingRows, SealedRows, Shape, VectorStore, write_rows};
 
 use super::ids::Ids;
-use super::{Held, Index, IndexOptions, unreadable};
+use super::{Held, Index, IndexOptions, Mapped, unreadable};
 use crate::format::{INDEX_MAGIC, INDEX_VERSION, SECTION_INDEX_IDS, SECTION_INDEX_SETTINGS};
 use crate::{Error, ErrorKind, Result};
 
@@ -62,24 +62,40 @@ impl Index {
         } else {
             let (rows, built) = self.without_dead(rows, index.graph(), &living)?;
             let all: Vec<Slot> = (0..rows.len()).map(Slot).collect();
-            self.write_with_ids(&*place.dir, &saving, &rows, &all, &living, built.codes(), &built.graph, &built.calibration)
+            self.write_with_ids(
+                &*place.dir,
+                &saving,
+                &rows,
+                &all,
+                &living,
+                built.codes(),
+                &built.graph,
+                &built.calibration,
+            )
         };
         written.map_err(|e| Error::io(format!("saving {}", path.display()), e))?;
         place.finish(&saving).map_err(|e| Error::io(format!("saving {}", path.display()), e))
     }
 
     /// The living rows on their own, and the index of them made from what there is.
-    fn without_dead(&self, rows: &GrowingRows, graph: &Graph, living: &[Slot]) -> Result<(Arc<GrowingRows>, Built)> {
+    fn without_dead(
+        &self,
+        rows: &GrowingRows,
+        graph: &Graph,
+        living: &[Slot],
+    ) -> Result<(Arc<GrowingRows>, Built)> {
         let (mut writer, kept) = GrowingRows::create(self.shape);
         let mut moved = vec![None; rows.len() as usize];
         for &slot in living {
-            let new = writer.push(rows.row(slot)).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
+            let new =
+                writer.push(rows.row(slot)).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
             moved[slot.index()] = Some(new);
         }
         let view = GraphView::of(graph);
         let source = Source { graph: &view, moved: &|slot| moved.get(slot.index()).copied().flatten() };
         let options = self.options.segment()?;
-        let built = build(&*kept, Some(&source), &options, 0, super::cores(), &|_, _, _| Ok(())).map_err(unreadable)?;
+        let built = build(&*kept, Some(&source), &options, 0, super::cores(), &|_, _, _| Ok(()))
+            .map_err(unreadable)?;
         Ok((kept, built))
     }
 
@@ -139,7 +155,12 @@ impl Index {
         let rows = place.rows(&settings)?;
         let index = place.index(&settings)?;
         let (shape, options) = (settings.shape, settings.options);
-        Ok(Index { shape, options, held: Held::Mapped { rows, index }, ids: Ids::mapped(ids) })
+        Ok(Index {
+            shape,
+            options,
+            held: Held::Mapped(Box::new(Mapped { rows, index })),
+            ids: Ids::mapped(ids),
+        })
     }
 
     /// Reads a saved index into memory, where it can be changed. The folder is not needed afterwards.
@@ -150,7 +171,8 @@ impl Index {
     pub fn load(path: &Path) -> Result<Index> {
         let (place, settings, ids) = open(path)?;
         let (sealed, index) = (place.rows(&settings)?, place.index(&settings)?);
-        let corrupt = |e: &dyn std::fmt::Display| Error::new(ErrorKind::Corrupt, format!("{}: {e}", path.display()));
+        let corrupt =
+            |e: &dyn std::fmt::Display| Error::new(ErrorKind::Corrupt, format!("{}: {e}", path.display()));
         let (mut writer, rows) = GrowingRows::create(settings.shape);
         for first in (0..settings.count).step_by(64) {
             let slots: Vec<Slot> = (first..settings.count.min(first + 64)).map(Slot).collect();
@@ -272,7 +294,8 @@ fn open(path: &Path) -> Result<(Place, Settings, Region)> {
         let bytes = container.region().slice(range.start as usize..range.end as usize);
         bytes.ok_or_else(|| corrupt(ContainerError::Section { id }))
     };
-    let settings = decode(&section(SECTION_INDEX_SETTINGS)?).map_err(|e| Error::new(ErrorKind::Corrupt, format!("{file}: {e}")))?;
+    let settings = decode(&section(SECTION_INDEX_SETTINGS)?)
+        .map_err(|e| Error::new(ErrorKind::Corrupt, format!("{file}: {e}")))?;
     let ids = section(SECTION_INDEX_IDS)?;
     if ids.len() as u64 != 8 * u64::from(settings.count) {
         let text = format!("{file}: {} bytes of ids for {} vectors", ids.len(), settings.count);
@@ -306,9 +329,20 @@ fn decode(bytes: &[u8]) -> std::result::Result<Settings, String> {
         let (dim, count) = (from.u32()?, from.u32()?);
         let (metric, quantization, zero) = (from.u8()?, from.u8()?, from.u16()?);
         let (quantile, m, ef_construction, seed) = (from.f32()?, from.u32()?, from.u32()?, from.u64()?);
-        Ok::<_, nearfield_codec::DecodeError>((dim, count, metric, quantization, zero, quantile, m, ef_construction, seed))
+        Ok::<_, nearfield_codec::DecodeError>((
+            dim,
+            count,
+            metric,
+            quantization,
+            zero,
+            quantile,
+            m,
+            ef_construction,
+            seed,
+        ))
     };
-    let (dim, count, metric, quantization, zero, quantile, m, ef_construction, seed) = read().map_err(|e| said(&e))?;
+    let (dim, count, metric, quantization, zero, quantile, m, ef_construction, seed) =
+        read().map_err(|e| said(&e))?;
     from.finish().map_err(|e| said(&e))?;
     let metric = Metric::from_code(metric).ok_or_else(|| format!("settings: metric {metric} is unknown"))?;
     let quantization = match (quantization, zero) {

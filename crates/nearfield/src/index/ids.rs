@@ -25,7 +25,10 @@ pub(super) struct Ids {
 }
 
 enum BySlot {
-    Memory { column: std::sync::Arc<Column<u64>>, writer: Mutex<ColumnWriter<u64>> },
+    Memory {
+        column: std::sync::Arc<Column<u64>>,
+        writer: Mutex<ColumnWriter<u64>>,
+    },
     /// Little-endian numbers in a file.
     Mapped(Region),
 }

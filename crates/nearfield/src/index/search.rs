@@ -67,7 +67,8 @@ impl Index {
         check_k(k)?;
         let dim = self.dim() as usize;
         if !queries.len().is_multiple_of(dim) {
-            let text = format!("queries hold {} values, which is no multiple of the dimension {dim}", queries.len());
+            let text =
+                format!("queries hold {} values, which is no multiple of the dimension {dim}", queries.len());
             return Err(Error::invalid(text));
         }
         let count = queries.len() / dim;
@@ -77,7 +78,9 @@ impl Index {
         if count == 0 {
             return Ok(SearchStats::default());
         }
-        let portions = queries.chunks(PORTION * dim).zip(ids.chunks_mut(PORTION * k).zip(distances.chunks_mut(PORTION * k)));
+        let portions = queries
+            .chunks(PORTION * dim)
+            .zip(ids.chunks_mut(PORTION * k).zip(distances.chunks_mut(PORTION * k)));
         let portions: Vec<_> = portions.map(Mutex::new).collect();
         let threads = if threads == 0 { cores() } else { threads }.min(portions.len());
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
@@ -113,7 +116,7 @@ impl Index {
     fn with_field<T>(&self, work: impl FnOnce(&Field<'_>) -> T) -> T {
         match &self.held {
             Held::Memory { index, .. } => work(&index.load().field()),
-            Held::Mapped { rows, index } => work(&index.field(rows)),
+            Held::Mapped(mapped) => work(&mapped.index.field(&mapped.rows)),
         }
     }
 
@@ -156,7 +159,11 @@ fn depth(breadth: Breadth) -> Result<Depth> {
 }
 
 fn check_k(k: usize) -> Result<()> {
-    if (1..=LIMIT_MAX).contains(&k) { Ok(()) } else { Err(Error::invalid(format!("k is {k}: it must be 1 to {LIMIT_MAX}"))) }
+    if (1..=LIMIT_MAX).contains(&k) {
+        Ok(())
+    } else {
+        Err(Error::invalid(format!("k is {k}: it must be 1 to {LIMIT_MAX}")))
+    }
 }
 
 fn check_room(places: usize, ids: usize, distances: usize) -> Result<()> {

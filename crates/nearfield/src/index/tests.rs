@@ -1,4 +1,8 @@
 //! The index against a list of vectors that is searched by looking at all of them.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the tests look at saved folders and damage them from outside"
+)]
 
 use std::collections::BTreeMap;
 
@@ -77,8 +81,12 @@ fn filled(metric: Metric, dim: usize, count: usize, quantization: Quantization) 
 
 #[test]
 fn every_metric_and_code_finds_what_is_near() {
-    let quantizations =
-        [Quantization::Auto, Quantization::Scalar { quantile: 0.99 }, Quantization::None, Quantization::Rotated];
+    let quantizations = [
+        Quantization::Auto,
+        Quantization::Scalar { quantile: 0.99 },
+        Quantization::None,
+        Quantization::Rotated,
+    ];
     for metric in Metric::ALL {
         for quantization in quantizations {
             let (index, model) = filled(metric, 48, 2_500, quantization);
@@ -185,16 +193,69 @@ fn bad_input_is_named() {
     let value = [0.0, 0.0, 0.0, 0.0, 0.0, f32::NAN, 0.0, 0.0];
     assert!(text(index.add(None, &value, 1).unwrap_err()).contains("vector 1 has a value at index 1"));
     let (mut ids, mut distances) = ([0; 3], [0.0; 3]);
-    let mut ask = |query: &[f32], k, breadth| text(index.search(query, k, breadth, &mut ids, &mut distances).unwrap_err());
+    let mut ask = |query: &[f32], k, breadth| {
+        text(index.search(query, k, breadth, &mut ids, &mut distances).unwrap_err())
+    };
     assert!(ask(&[0.0; 3], 1, Breadth::Auto).contains("expected 4"));
     assert!(ask(&[0.0; 4], 0, Breadth::Auto).contains("k is 0"));
     assert!(ask(&[0.0; 4], 4, Breadth::Auto).contains("room for 3 ids"));
     assert!(ask(&[0.0; 4], 1, Breadth::Ef(0)).contains("ef is 0"));
     assert!(ask(&[0.0; 4], 1, Breadth::Recall(1.0)).contains("recall is 1"));
-    assert_eq!((index.len(), index.search(&[0.0; 4], 3, Breadth::Auto, &mut ids, &mut distances).unwrap()), (0, 0));
+    assert_eq!(
+        (index.len(), index.search(&[0.0; 4], 3, Breadth::Auto, &mut ids, &mut distances).unwrap()),
+        (0, 0)
+    );
     let place = tempfile::tempdir().unwrap();
     let missing = Index::view(&place.path().join("none")).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
     std::fs::write(place.path().join("file"), "mine").unwrap();
     assert_eq!(index.save(&place.path().join("file")).unwrap_err().kind(), ErrorKind::Exists);
+}
+
+/// Every file of a saved index cut anywhere and changed anywhere: an error, or the right answer.
+#[test]
+fn damaged_files_never_give_wrong_answers() {
+    let place = tempfile::tempdir().unwrap();
+    let (path, copy) = (place.path().join("saved"), place.path().join("copy"));
+    let (index, _) = filled(Metric::Cosine, 32, 1_100, Quantization::Auto);
+    index.save(&path).unwrap();
+    let queries = queries(1_100, 32, 5);
+    let answers = |index: &Index| -> Result<(Vec<u64>, Vec<f32>)> {
+        let (mut ids, mut distances) = (vec![0; 50], vec![0.0; 50]);
+        index.search_many(&queries, 10, Breadth::Ef(40), 1, &mut ids, &mut distances)?;
+        Ok((ids, distances))
+    };
+    let expected = answers(&index).unwrap();
+    let files: Vec<_> = std::fs::read_dir(&path).unwrap().map(|file| file.unwrap().file_name()).collect();
+    assert_eq!(files.len(), 4);
+    let mut state = 3u64;
+    for file in &files {
+        let sound = std::fs::read(path.join(file)).unwrap();
+        for round in 0..200 {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let at = (state >> 16) as usize % (8 * sound.len());
+            let damaged = if round % 4 == 0 {
+                sound[..at / 8].to_vec()
+            } else {
+                let mut bytes = sound.clone();
+                bytes[at / 8] ^= 1 << (at % 8);
+                bytes
+            };
+            let _ = std::fs::remove_dir_all(&copy);
+            std::fs::create_dir(&copy).unwrap();
+            for other in &files {
+                if other != file {
+                    std::fs::hard_link(path.join(other), copy.join(other)).unwrap();
+                }
+            }
+            std::fs::write(copy.join(file), damaged).unwrap();
+            for opened in [Index::view(&copy), Index::load(&copy)] {
+                let answered = opened.and_then(|index| answers(&index));
+                match answered {
+                    Ok(found) => assert_eq!(found, expected, "{file:?}, bit {at}"),
+                    Err(error) => assert_eq!(error.kind(), ErrorKind::Corrupt, "{file:?}, bit {at}: {error}"),
+                }
+            }
+        }
+    }
 }

@@ -10,8 +10,7 @@ use core::arch::x86_64::{
 };
 
 use crate::code_kernels::CodeKernels;
-use crate::prefetch::CACHE_LINE_BYTES;
-use crate::x86::prefetch_line;
+use crate::x86::{Numbered, Rows, prefetch_row};
 
 /// Bytes in one register.
 const LANES: usize = 64;
@@ -35,7 +34,7 @@ impl Vnni {
 
     /// The functions of this level over those of the level `below`.
     pub(crate) fn code_kernels(self, below: CodeKernels) -> CodeKernels {
-        CodeKernels { dot_u4i8, dot_u7i8, ..below }
+        CodeKernels { dot_u4i8, dot_u4i8_at, dot_u7i8, ..below }
     }
 }
 
@@ -45,14 +44,34 @@ impl Vnni {
 /// are as many as in `out`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn dot_u4i8(query: *const i8, rows: &[&[u8]], out: &mut [i32]) {
+    let bytes = rows.first().map_or(0, |row| row.len());
+    // SAFETY: as this function's.
+    unsafe { sum_u4(query, rows, bytes, out) }
+}
+
+/// # Safety
+///
+/// As [`dot_u4i8`], for rows of `bytes` bytes at these multiples of `bytes` from `plane` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn dot_u4i8_at(query: *const i8, plane: *const u8, bytes: usize, rows: &[u32], out: &mut [i32]) {
+    // SAFETY: as this function's.
+    unsafe { sum_u4(query, Numbered { plane, bytes, rows }, bytes, out) }
+}
+
+/// # Safety
+///
+/// As [`dot_u4i8`], for rows of `bytes` bytes.
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
+unsafe fn sum_u4(query: *const i8, rows: impl Rows, bytes: usize, out: &mut [i32]) {
     // SAFETY: as this function's, the length being that of the rows.
     unsafe {
-        match rows.first().map_or(0, |row| row.len()) {
-            192 => gather::<U4<192>>(query, rows, out),
-            384 => gather::<U4<384>>(query, rows, out),
-            512 => gather::<U4<512>>(query, rows, out),
-            768 => gather::<U4<768>>(query, rows, out),
-            _ => gather::<U4<0>>(query, rows, out),
+        match bytes {
+            192 => gather::<U4<192>>(query, rows, bytes, out),
+            384 => gather::<U4<384>>(query, rows, bytes, out),
+            512 => gather::<U4<512>>(query, rows, bytes, out),
+            768 => gather::<U4<768>>(query, rows, bytes, out),
+            _ => gather::<U4<0>>(query, rows, bytes, out),
         }
     }
 }
@@ -63,7 +82,7 @@ unsafe fn dot_u4i8(query: *const i8, rows: &[&[u8]], out: &mut [i32]) {
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
 unsafe fn dot_u7i8(query: *const i8, rows: &[&[u8]], out: &mut [i32]) {
     // SAFETY: as this function's.
-    unsafe { gather::<U7>(query, rows, out) }
+    unsafe { gather::<U7>(query, rows, rows.first().map_or(0, |row| row.len()), out) }
 }
 
 /// How the rows of one kind of code are summed.
@@ -92,45 +111,33 @@ struct U7;
 ///
 /// # Safety
 ///
-/// The instruction sets of [`Vnni`]; rows have one length; `query` points to the values of `C` for it; `out` is as long as `rows`.
+/// The instruction sets of [`Vnni`]; rows have `bytes` bytes; `query` points to the values of `C` for it; `out` is as long as `rows`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-unsafe fn gather<C: Code>(query: *const i8, rows: &[&[u8]], out: &mut [i32]) {
-    let bytes = rows.first().map_or(0, |row| row.len());
-    rows.iter().take(ROWS_AHEAD).for_each(|row| prefetch_row::<C>(row));
-    let (groups, rest) = rows.as_chunks::<GROUP>();
-    let (out_groups, out_rest) = out.as_chunks_mut::<GROUP>();
-    let mut ahead = rows.get(ROWS_AHEAD..).unwrap_or_default().iter();
-    for (group, sums) in groups.iter().zip(out_groups) {
-        for _ in 0..GROUP {
-            if let Some(row) = ahead.next() {
-                prefetch_row::<C>(row);
-            }
+unsafe fn gather<C: Code>(query: *const i8, rows: impl Rows, bytes: usize, out: &mut [i32]) {
+    let bytes = if C::BYTES > 0 { C::BYTES } else { bytes };
+    let count = rows.count().min(out.len());
+    for at in 0..count.min(ROWS_AHEAD) {
+        prefetch_row(rows.row(at), bytes);
+    }
+    let (out_groups, out_rest) = out[..count].as_chunks_mut::<GROUP>();
+    let whole = out_groups.len() * GROUP;
+    for (group, sums) in out_groups.iter_mut().enumerate() {
+        let first = group * GROUP;
+        for at in first + ROWS_AHEAD..(first + ROWS_AHEAD + GROUP).min(count) {
+            prefetch_row(rows.row(at), bytes);
         }
+        let group = core::array::from_fn(|at| rows.row(first + at));
         // SAFETY: as this function's.
-        let lanes = unsafe { C::sums(query, group.map(<[u8]>::as_ptr), bytes) };
+        let lanes: [__m512i; GROUP] = unsafe { C::sums(query, group, bytes) };
         for (sum, lanes) in sums.iter_mut().zip(lanes) {
             *sum = _mm512_reduce_add_epi32(lanes);
         }
     }
-    for (row, sum) in rest.iter().zip(out_rest) {
+    for (at, sum) in (whole..).zip(out_rest) {
         // SAFETY: as this function's.
-        let [lanes] = unsafe { C::sums(query, [row.as_ptr()], bytes) };
+        let [lanes] = unsafe { C::sums(query, [rows.row(at)], bytes) };
         *sum = _mm512_reduce_add_epi32(lanes);
-    }
-}
-
-/// Asks for every line of a row. As [`prefetch`](crate::prefetch()), with as little arithmetic as possible.
-#[inline(always)]
-fn prefetch_row<C: Code>(row: &[u8]) {
-    let bytes = if C::BYTES > 0 { C::BYTES } else { row.len() };
-    let mut at = 0;
-    while at < bytes {
-        prefetch_line(row.as_ptr().wrapping_add(at));
-        at += CACHE_LINE_BYTES;
-    }
-    if !row.as_ptr().addr().is_multiple_of(CACHE_LINE_BYTES) {
-        prefetch_line(row.as_ptr().wrapping_add(bytes.saturating_sub(1)));
     }
 }
 

@@ -8,7 +8,16 @@ use crate::{elementwise, prefetch};
 
 /// The functions of this level.
 pub(crate) fn code_kernels() -> CodeKernels {
-    CodeKernels { dot_u4i8, dot_u7i8, hadamard, butterflies, quantize, encode_u8, centre_nibbles }
+    CodeKernels {
+        dot_u4i8,
+        dot_u4i8_at,
+        dot_u7i8,
+        hadamard,
+        butterflies,
+        quantize,
+        encode_u8,
+        centre_nibbles,
+    }
 }
 
 /// # Safety
@@ -22,6 +31,19 @@ unsafe fn dot_u4i8(query: *const i8, rows: &[&[u8]], out: &mut [i32]) {
         let sums = row.iter().zip(low.iter().zip(high));
         sums.map(|(&code, (&l, &h))| product(code & 15, l) + product(code >> 4, h)).sum()
     });
+}
+
+/// # Safety
+///
+/// As [`dot_u4i8`], for rows of `bytes` bytes at these multiples of `bytes` from `plane` on.
+unsafe fn dot_u4i8_at(query: *const i8, plane: *const u8, bytes: usize, rows: &[u32], out: &mut [i32]) {
+    for (&row, out) in rows.iter().zip(out) {
+        // SAFETY: as this function's; the row lies inside the plane.
+        unsafe {
+            let row = core::slice::from_raw_parts(plane.add(row as usize * bytes), bytes);
+            dot_u4i8(query, &[row], core::slice::from_mut(out));
+        }
+    }
 }
 
 /// # Safety

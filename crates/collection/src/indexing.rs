@@ -1,0 +1,349 @@
+//! Indexes follow the data: linking what was written, and building the index of what was sealed.
+//!
+//! Nothing here is on the way of a write, save when it has to be slowed down. Indexes are derived: whatever fails here is tried
+//! again later and costs time, never data. It refuses to start threads that outlive a call: whoever owns the collection calls
+//! [`Collection::maintain_links`] and [`Collection::maintain_indexes`].
+//!
+//! | step of an index | a crash here leaves |
+//! |---|---|
+//! | build it in memory | nothing |
+//! | write `codes-<v>` and `graph-<v>` into the segment's folder, sync files and folder | files no manifest names, removed at the next open |
+//! | swap the manifest: **the commit point** | the new state |
+//! | attach it to the segment in memory | the new state |
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use nearfield_ann::Stopped;
+use nearfield_codec::Summary;
+use nearfield_platform::Dir;
+use nearfield_segment::{
+    Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build, codes_file, graph_file, open_index,
+    write_index,
+};
+use parking_lot::Mutex;
+
+use crate::checkpoint::segment_folder;
+use crate::collection::{Collection, closed};
+use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
+
+/// Rows linked at a time: so long may somebody wait who has to link too.
+const LINK_PORTION: u32 = 256;
+/// Rows scanned by every search at which writers begin to link themselves.
+const BACKLOG_MAX: u32 = 20_000;
+/// So many rows a writer then links for each row that it wrote.
+const LINKED_A_ROW: u32 = 2;
+
+/// What is known of indexes beside the segments themselves.
+#[derive(Debug, Default)]
+pub(crate) struct Indexing {
+    /// Held while an index is built: one at a time.
+    building: Mutex<()>,
+    /// Graphs that sealed segments had while they grew, by number, until their indexes are built.
+    heritage: Mutex<HashMap<u64, Vec<Option<Heritage>>>>,
+    /// Nothing is to be begun, and what is under way is to be given up.
+    halted: AtomicBool,
+    /// Indexes found damaged or missing at the opening.
+    damaged: AtomicU64,
+}
+
+impl Indexing {
+    pub(crate) fn damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn note_damage(&self, indexes: u64) {
+        self.damaged.fetch_add(indexes, Ordering::Relaxed);
+    }
+
+    /// Keeps the graphs of a segment that was just sealed.
+    pub(crate) fn inherit(&self, number: u64, graphs: Vec<Option<Heritage>>) {
+        self.heritage.lock().insert(number, graphs);
+    }
+
+    fn halted(&self) -> bool {
+        self.halted.load(Ordering::Relaxed)
+    }
+}
+
+impl Collection {
+    /// Links a portion of what was written and is not linked yet; true if there is more. Called by whoever owns the collection, best
+    /// from a thread of its own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Internal`] if rows in memory cannot be read.
+    pub fn maintain_links(&self) -> Result<bool> {
+        if self.indexing.halted() {
+            return Ok(false);
+        }
+        let Some(growing) = self.unlinked() else { return Ok(false) };
+        growing.catch_up(LINK_PORTION, 1).map_err(|e| stopped("linking", e))?;
+        Ok(self.unlinked().is_some())
+    }
+
+    /// Builds the index of each sealed segment without one. Called like [`Collection::maintain_segments`], from another thread: it takes
+    /// minutes where segments are large.
+    ///
+    /// # Errors
+    ///
+    /// What reading the segment or writing the index met; it is tried again at the next call. [`ErrorKind::Cancelled`] after
+    /// [`Collection::halt_indexing`].
+    pub fn maintain_indexes(&self) -> Result<()> {
+        if self.unindexed().is_none() {
+            return Ok(());
+        }
+        let _one = self.indexing.building.lock();
+        while let Some((number, sealed)) = self.unindexed() {
+            for vector in sealed.unindexed() {
+                self.build_index(number, &sealed, vector)?;
+            }
+            self.indexing.heritage.lock().remove(&number);
+        }
+        Ok(())
+    }
+
+    /// Links and builds until nothing is left to do. What others write meanwhile is included.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::maintain_indexes`].
+    pub fn wait_indexed(&self) -> Result<()> {
+        loop {
+            self.check_open()?;
+            if self.indexing.halted() {
+                return Err(closed());
+            }
+            let Some(growing) = self.unlinked() else {
+                if self.unindexed().is_none() {
+                    return Ok(());
+                }
+                self.maintain_indexes()?;
+                continue;
+            };
+            let threads = self.options.index_threads;
+            growing.catch_up(LINK_PORTION * threads as u32, threads).map_err(|e| stopped("linking", e))?;
+        }
+    }
+
+    /// Gives up linking and building, for good: the collection is about to be closed.
+    pub fn halt_indexing(&self) {
+        self.indexing.halted.store(true, Ordering::Relaxed);
+    }
+
+    /// Rows in memory that no graph holds yet.
+    pub fn backlog(&self) -> u32 {
+        let version = self.current.load();
+        version.frozen().chain([version.head()]).map(|growing| growing.backlog()).fold(0, u32::saturating_add)
+    }
+
+    /// Lets a writer of `rows` rows link its share, where the background is too far behind or there is none.
+    pub(crate) fn pace(&self, rows: usize) -> Result<()> {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX);
+        let share = rows.saturating_mul(LINKED_A_ROW);
+        let share = match (self.options.inline_maintenance, self.options.bulk) {
+            (_, true) => return Ok(()),
+            (true, false) => share.max(LINK_PORTION),
+            (false, false) if self.backlog() > BACKLOG_MAX => share,
+            (false, false) => return Ok(()),
+        };
+        match self.unlinked() {
+            Some(growing) => growing.catch_up(share, 1).map(drop).map_err(|e| stopped("linking", e)),
+            None => Ok(()),
+        }
+    }
+
+    /// The newest segment in memory that has rows to be linked.
+    fn unlinked(&self) -> Option<Arc<Growing>> {
+        let version = self.current.load();
+        let frozen: Vec<_> = version.frozen().collect();
+        let newest_first = [version.head()].into_iter().chain(frozen.into_iter().rev());
+        newest_first.into_iter().find(|growing| growing.backlog() > 0).cloned()
+    }
+
+    /// A sealed segment that lacks an index, if there is one.
+    fn unindexed(&self) -> Option<(u64, Arc<Sealed>)> {
+        let version = self.current.load();
+        version.settled().iter().find_map(|member| match (&member.segment, member.number) {
+            (Segment::Sealed(sealed), Some(number)) if !sealed.unindexed().is_empty() => {
+                Some((number, Arc::clone(sealed)))
+            }
+            _ => None,
+        })
+    }
+
+    fn build_index(&self, number: u64, sealed: &Sealed, vector: usize) -> Result<()> {
+        self.check_writable()?;
+        let options = &self.schema.indexes()[vector];
+        let watch = |_, _, _| if self.indexing.halted() { Err(Stopped::Cancelled) } else { Ok(()) };
+        let heritage =
+            self.indexing.heritage.lock().get_mut(&number).and_then(|graphs| graphs.get_mut(vector)?.take());
+        let rows = sealed.vectors(vector);
+        let threads = self.options.index_threads;
+        let built = match &heritage {
+            Some(graph) => graph.with_source(|source| build(rows, Some(source), options, 0, threads, &watch)),
+            None => build(rows, None, options, 0, threads, &watch),
+        };
+        let built = built.map_err(|e| stopped(&format!("building the index of segment {number}"), e))?;
+        let folder = segment_folder(&self.folder, number);
+        let written = remove_index(&*self.dir, &folder, vector)
+            .and_then(|()| {
+                write_index(&*self.dir, &folder, vector, built.codes(), &built.graph, &built.calibration)
+            })
+            .and_then(|files| self.dir.sync_dir(&folder).map(|()| files));
+        let written = written.map_err(|e| Error::io(format!("writing the index of segment {number}"), e))?;
+        drop(built);
+        let index =
+            open_index(&*self.dir, &folder, vector, sealed.rows(), Some(&written)).map_err(|(path, e)| {
+                Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
+            })?;
+        self.commit_index(number, vector, &written)?;
+        sealed.attach(vector, index, &written);
+        Ok(())
+    }
+
+    /// Names the files of an index in the manifest.
+    fn commit_index(&self, number: u64, vector: usize, files: &IndexFiles) -> Result<()> {
+        let mut ledger = self.checkpoint.lock();
+        self.check_writable()?;
+        let mut manifest: Manifest = ledger.manifest.clone();
+        let Some(entry) = manifest.segments.iter_mut().find(|entry| entry.id == number) else {
+            // Its folder goes with the segment.
+            return Err(Error::new(
+                ErrorKind::Busy,
+                format!("segment {number} is gone: its index is not needed"),
+            ));
+        };
+        name_index(entry, vector, files);
+        self.commit(&mut ledger, manifest)
+    }
+}
+
+/// Removes what an attempt that was never committed left, or a damaged index.
+fn remove_index(dir: &dyn Dir, folder: &str, vector: usize) -> io::Result<()> {
+    for file in [graph_file(vector), codes_file(vector)] {
+        match dir.remove(&format!("{folder}/{file}")) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Puts the files of an index into the entry of its segment, in the place of those there were.
+fn name_index(entry: &mut SegmentEntry, vector: usize, files: &IndexFiles) {
+    let kinds = [FileKind::Codes(vector as u16), FileKind::Graph(vector as u16)];
+    let before =
+        entry.files.iter().filter(|file| kinds.contains(&file.kind)).map(|file| file.generation).max();
+    let generation = before.map_or(0, |generation| generation.wrapping_add(1));
+    entry.files.retain(|file| !kinds.contains(&file.kind));
+    let named = |kind, summary: Summary| FileEntry { kind, generation, summary };
+    entry.files.extend(files.codes.map(|codes| named(kinds[0], codes)));
+    entry.files.push(named(kinds[1], files.graph));
+}
+
+/// The files of the index of `vector` that the manifest names, if it has one.
+pub(crate) fn named_index(entry: &SegmentEntry, vector: usize) -> Option<IndexFiles> {
+    let one = |kind| entry.files.iter().find(|file| file.kind == kind).map(|file| file.summary);
+    let graph = one(FileKind::Graph(vector as u16))?;
+    Some(IndexFiles { codes: one(FileKind::Codes(vector as u16)), graph })
+}
+
+/// Attaches the indexes that the manifest names; returns what is wrong with those that cannot be used.
+pub(crate) fn open_indexes(
+    dir: &dyn Dir,
+    folder: &str,
+    entry: &SegmentEntry,
+    sealed: &Sealed,
+) -> Vec<String> {
+    let mut damaged = Vec::new();
+    for vector in sealed.unindexed() {
+        let Some(files) = named_index(entry, vector) else { continue };
+        let opened: std::result::Result<SealedIndex, _> =
+            open_index(dir, &segment_folder(folder, entry.id), vector, entry.rows, Some(&files));
+        match opened {
+            Ok(index) => sealed.attach(vector, index, &files),
+            Err((path, e)) => damaged.push(format!("{path} cannot be used ({e}): the index is built anew")),
+        }
+    }
+    damaged
+}
+
+/// Removes index files that no manifest names: attempts that were never committed. Failing to is harmless.
+pub(crate) fn remove_unnamed_indexes(dir: &dyn Dir, folder: &str, kept: &[&Manifest]) {
+    for id in kept.iter().flat_map(|manifest| manifest.segments.iter().map(|entry| entry.id)) {
+        let folder = segment_folder(folder, id);
+        let entries = kept.iter().flat_map(|manifest| &manifest.segments).filter(|entry| entry.id == id);
+        let named: Vec<String> = entries.flat_map(|entry| &entry.files).filter_map(index_name).collect();
+        for entry in dir.list(&folder).unwrap_or_default() {
+            let derived = entry.name.starts_with("codes-") || entry.name.starts_with("graph-");
+            if derived && !named.contains(&entry.name) {
+                let _ = dir.remove(&format!("{folder}/{}", entry.name));
+            }
+        }
+    }
+}
+
+fn index_name(file: &FileEntry) -> Option<String> {
+    match file.kind {
+        FileKind::Codes(vector) => Some(codes_file(vector.into())),
+        FileKind::Graph(vector) => Some(graph_file(vector.into())),
+        FileKind::Ids | FileKind::Payload | FileKind::Vectors(_) | FileKind::Delta => None,
+    }
+}
+
+fn stopped(what: &str, error: Stopped) -> Error {
+    let kind = match error {
+        Stopped::Cancelled => ErrorKind::Cancelled,
+        Stopped::Damaged => ErrorKind::Corrupt,
+        Stopped::Unreadable => ErrorKind::Unavailable,
+        Stopped::Deadline | Stopped::Budget => ErrorKind::Internal,
+    };
+    Error::caused(kind, what, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use nearfield_platform::MemoryDir;
+    use nearfield_types::Metric;
+
+    use super::*;
+    use crate::collection::CollectionOptions;
+    use crate::config::CollectionConfig;
+    use crate::point::Point;
+
+    fn collection(bulk: bool, inline_maintenance: bool) -> Arc<Collection> {
+        let dir: Arc<dyn Dir> = MemoryDir::new();
+        let options = CollectionOptions { bulk, inline_maintenance, ..CollectionOptions::system() };
+        let config = CollectionConfig::new(4, Metric::Euclid);
+        dir.make_dir("c").unwrap();
+        Collection::create(&dir, "c", [7; 16], &config, &options).unwrap();
+        Collection::open(&dir, "c", [7; 16], options).unwrap().0
+    }
+
+    /// Writes rows in batches of a thousand; returns the backlog after each.
+    fn backlogs(collection: &Collection, batches: u64) -> Vec<u32> {
+        let vector = |id: u64| (1..5).map(|at| (id * at * 7_919 % 1_000) as f32).collect();
+        let batch = |first: u64| (first..first + 1_000).map(|id| Point::new(id, vector(id))).collect();
+        let write = |number: u64| {
+            collection.upsert(batch(1_000 * number)).unwrap();
+            collection.backlog()
+        };
+        (0..batches).map(write).collect()
+    }
+
+    #[test]
+    fn writers_link_where_nobody_else_does() {
+        // Nobody calls `maintain_links` here: the background is as slow as it can be.
+        let paced = backlogs(&collection(false, false), 24);
+        assert_eq!(paced[..20], (1..=20).map(|batch| batch * 1_000).collect::<Vec<u32>>());
+        assert!(paced[20..].iter().all(|&backlog| (19_000..=20_000).contains(&backlog)), "{paced:?}");
+        let bulk = backlogs(&collection(true, false), 24);
+        assert_eq!(bulk.last(), Some(&24_000));
+        let inline = backlogs(&collection(false, true), 4);
+        assert_eq!(inline, [0; 4]);
+    }
+}
