@@ -106,15 +106,15 @@ fn has_avx2() -> bool {
     false
 }
 
-/// The demo makes its database, and on the second run opens it; both must find every exact answer.
+/// The demo makes its database, and on the second run opens it; both must find what is near.
 fn demo(root: &Path) -> Outcome {
     let folder = std::env::temp_dir().join(format!("nearfield-ci-{}", std::process::id()));
     let done = ["false", "true"].into_iter().try_for_each(|reopened| {
         let mut command = Command::new(program(root, "nearfield", "release"));
         let report = output(command.args(["demo", "--json", "--data"]).arg(&folder))?;
         let recall = json_word(&report, "recall").and_then(|word| word.parse::<f64>().ok());
-        if recall != Some(1.0) {
-            return failed(format!("the demo's recall is {recall:?}, exact search must have 1:\n{report}"));
+        if recall.is_none_or(|recall| recall < 0.95) {
+            return failed(format!("the demo's recall is {recall:?}, it must be at least 0.95:\n{report}"));
         }
         match json_word(&report, "reopened") {
             Some(word) if word == reopened => Ok(()),

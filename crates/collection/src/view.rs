@@ -1,5 +1,6 @@
 //! Reading: one version and one Seq, taken once; everything asked of a view is true at that Seq.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use nearfield_ann::{Budget, Scratch};
@@ -15,6 +16,11 @@ use crate::point::{Hit, NamedVectors, Query, Record, With};
 use crate::prepare;
 use crate::recovery::UNTRUSTED;
 use crate::version::{Member, Version};
+
+thread_local! {
+    /// Working memory of this thread's searches.
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
+}
 
 /// What a reader sees: it does not change, however much is written beside it.
 ///
@@ -88,13 +94,13 @@ impl View {
         };
         prepare::query(query.using, config, query.vector)?;
         let mut winners: Vec<Winner<'_>> = Vec::new();
-        let mut scratch = Scratch::new();
         for member in self.version.members() {
             let bound =
                 (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
             let Query { vector: values, limit, depth, .. } = *query;
             let ask = Ask { vector, query: values, limit, depth, seen: self.seen, bound };
-            let searched = member.segment.search(&ask, &Budget::unlimited(), &mut scratch);
+            let searched =
+                SCRATCH.with_borrow_mut(|scratch| member.segment.search(&ask, &Budget::unlimited(), scratch));
             let (found, _) = searched.map_err(|e| self.located(&member.segment, search_error(e)))?;
             merge(&mut winners, &member.segment, found, query.limit);
         }

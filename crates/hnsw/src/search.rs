@@ -341,7 +341,8 @@ fn offer<L: Links>(walk: &Walk, links: &L, plan: &Plan<'_>, out: &mut TopK<'_>) 
         out.push(Slot(slot), score);
         if stands_for_more {
             let chain = std::iter::successors(links.next_duplicate(slot), |&slot| links.next_duplicate(slot));
-            for slot in chain.take_while(|&slot| slot < links.len()).take(links.len() as usize) {
+            // What was chained since the walk began is not its business.
+            for slot in chain.take(links.len() as usize).filter(|&slot| slot < walk.len()) {
                 out.push(Slot(slot), score);
             }
         }

@@ -76,7 +76,7 @@ pub(crate) struct Open<'a> {
 
 impl GraphView {
     /// Opens the file in `region`: checks its frame, every length and the upper levels. The blocks of the rows are not read; call
-    /// [`Container::verify_all`] on the same region to check every byte, and [`verify`](crate::verify::verify) to check the graph.
+    /// [`Container::verify_all`] on the same region to check every byte, and [`Verify`](crate::verify::Verify) to check the graph.
     ///
     /// # Errors
     ///

@@ -74,6 +74,11 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
+    /// The length of the graph that was captured when the walk began.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
     /// Forgets the last walk. `len` is the captured length of the graph.
     pub(crate) fn begin(&mut self, len: u32) {
         self.unsee();
@@ -286,7 +291,9 @@ impl Walk {
             let chain = std::iter::successors(links.next_duplicate(slot_of(fresh)), |&slot| {
                 links.next_duplicate(slot)
             });
-            self.offered.extend(chain.take(self.len as usize).map(|slot| key(score_of(fresh), slot)));
+            // What was chained since the walk began is not its business.
+            let chain = chain.take(self.len as usize).filter(|&slot| slot < self.len);
+            self.offered.extend(chain.map(|slot| key(score_of(fresh), slot)));
         }
         self.asked.clear();
         self.asked.extend(self.offered.iter().map(|&key| Slot(slot_of(key))));

@@ -250,20 +250,20 @@ fn measure(
     progress: &Progress<'_>,
 ) -> Result<Calibration, Stopped> {
     let trial = Trial::new(rows, threads)?;
-    (progress.watch)(progress.phase, 1, 2)?;
+    (progress.watch)(progress.phase, 0, BREADTHS.len() as u32)?;
     let has_codes = built.codes.is_some();
     let exact = Calibration { tier: Tier::Exact, has_codes, points: Vec::new() };
     if built.codes.is_none() {
-        return trial.curve(built, exact, threads);
+        return trial.curve(built, exact, threads, progress);
     }
     let wanted = trial.recall(built, &exact, COMPARED_AT, threads)? - LOSS_MAX;
     for tier in [Tier::Coarse, Tier::Fine] {
         let calibration = Calibration { tier, has_codes, points: Vec::new() };
         if trial.recall(built, &calibration, COMPARED_AT, threads)? >= wanted {
-            return trial.curve(built, calibration, threads);
+            return trial.curve(built, calibration, threads, progress);
         }
     }
-    trial.curve(built, exact, threads)
+    trial.curve(built, exact, threads, progress)
 }
 
 /// Hidden rows and what is nearest to them.
@@ -360,11 +360,13 @@ impl<'a> Trial<'a> {
         built: &Built,
         mut calibration: Calibration,
         threads: usize,
+        progress: &Progress<'_>,
     ) -> Result<Calibration, Stopped> {
         if self.queries.is_empty() {
             return Ok(calibration);
         }
-        for breadth in BREADTHS {
+        for (at, breadth) in (1..).zip(BREADTHS) {
+            (progress.watch)(progress.phase, at, BREADTHS.len() as u32)?;
             let recall = self.recall(built, &calibration, breadth, threads)?;
             calibration.note(breadth, recall);
             if recall > RECALL_MAX {

@@ -67,7 +67,8 @@ impl Calibration {
             return Some(breadth);
         };
         let share = (recall - lower) / (reached - lower);
-        Some(below + (share * (breadth - below) as f32).ceil() as u32)
+        // Less a little, so that rounding in the quotient does not add one.
+        Some(below + (share * (breadth - below) as f32 - 1e-3).ceil().max(0.0) as u32)
     }
 
     /// The highest recall that was reached.

@@ -136,6 +136,12 @@ fn removed_and_replaced_vectors_are_gone() {
     assert_eq!(index.get(ids[3]).unwrap().as_deref(), Some(&fresh[96..128]));
     let recall = model.recall(&index, &queries(1_500, 32, 40), Breadth::Ef(120));
     assert!(recall > 0.95, "{recall}");
+    // As many rows came as went, and what is gone stays gone.
+    let (mut ids, mut distances) = ([0; 50], [0.0; 50]);
+    for query in queries(1_500, 32, 40).chunks(32) {
+        let found = index.search(query, 50, Breadth::Ef(50), &mut ids, &mut distances).unwrap();
+        assert!(ids[..found].iter().all(|id| model.rows.contains_key(id)));
+    }
 }
 
 #[test]
