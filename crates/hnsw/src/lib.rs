@@ -38,7 +38,7 @@
 //! | step | call | threads |
 //! |---|---|---|
 //! | link nodes, in any order | [`Graph::link`] | any number |
-//! | choose every row anew, knowing all nodes (optional: a sixth fewer distances at equal recall) | [`Graph::refine`] | any number |
+//! | choose every row anew, knowing all nodes (optional) | [`Graph::refine`] | any number |
 //! | make every node reachable | [`Graph::reconnect`] | one |
 //! | write the file | [`format::write`] | one |
 //! | search the file where it lies | [`GraphView::open`] | any number |
@@ -56,7 +56,7 @@
 //!
 //! # Complexity
 //!
-//! Searching scores about `ef * m * 0.7` slots (600 of 100,000 text embeddings at recall 0.95). Linking costs a search of breadth
+//! At `m` = 16, searching 116,659 text embeddings scores about `330 + 16 * ef` slots: 618 at recall 0.95. Linking costs a search of breadth
 //! `ef_construction` and a few hundred scores of the judge. Memory: `4 (2 m, rounded up to 16)` bytes a node on level 0, about
 //! `4 m / (m - 1)` for upper levels, 4 for chains while in memory: 137 bytes at `m` = 16.
 //!

@@ -1,8 +1,7 @@
 //! A last pass over a finished graph: every row is chosen anew among the neighbours of neighbours, in both directions.
 //!
-//! Linking sees only what was there before; this pass sees everything. It fills rows with the slack that linking leaves, which is
-//! worth a sixth of the distances at equal recall. The way is that of Vamana's second pass, cut to two hops: forward lists for all
-//! nodes, their reversal, then one choice among both.
+//! Linking sees only what was there before; this pass sees everything, and fills the rows that linking leaves partly empty. The
+//! way is that of Vamana's second pass, cut to two hops: forward lists for all nodes, their reversal, then one choice among both.
 //!
 //! It refuses to change upper levels, which are a sixteenth of the nodes and only lead the way.
 //!

@@ -91,8 +91,8 @@ pub struct Question<'a> {
 
 /// A search of a graph that is walked step by step: the way to let one search wait for memory while another goes on.
 ///
-/// Every step begins with data that the step before asked the memory system for. One thread that advances four to eight of these in
-/// turn keeps the memory busy all the time, where a single search waits for it most of the time. Results are those of
+/// Every step begins with data that the step before asked the memory system for, so a thread that advances several of these in turn
+/// has something to do while one of them waits. How much that gains depends on the machine: measure. Results are those of
 /// [`VectorIndex::search`](nearfield_ann::VectorIndex::search), bit for bit.
 pub struct Steps<'a> {
     graph: AnyGraph<'a>,

@@ -54,7 +54,7 @@ pub enum OpenError {
 ///
 /// # Complexity
 ///
-/// Opening reads the header and the upper levels, a sixteenth of the file at `m` = 16. In memory it holds a bit and a half a slot.
+/// Opening reads the header and the upper levels, a sixteenth of the file at `m` = 16. In memory it holds less than half a byte a slot.
 pub struct GraphView {
     header: Header,
     stride: usize,

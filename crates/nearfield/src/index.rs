@@ -86,7 +86,8 @@ pub enum Breadth {
     Auto,
     /// Keep this many candidates open, known as `ef`.
     Ef(u32),
-    /// As many as this share of the true answers needs, 0.5 to 0.999, by what was measured when the index was built.
+    /// As many as this share of the true answers needs, 0.5 to 0.999, by what was measured when the index was built; where nothing
+    /// was, by a rule that is generous for usual data.
     Recall(f32),
     /// Score every vector.
     Exact,
@@ -202,7 +203,7 @@ impl Index {
     }
 
     /// Adds the vectors in `rows`, one after another, under `ids`; without ids they are numbered on from the largest there ever
-    /// was. An id that is there already is replaced. They are linked by `threads` threads, 0 for one a core, and can be found when
+    /// was. An id that is there already is replaced; a search that runs meanwhile may find neither vector. They are linked by `threads` threads, 0 for one a core, and can be found when
     /// this returns.
     ///
     /// # Errors
@@ -220,11 +221,11 @@ impl Index {
             let text = format!("{count} rows on top of {} are more than {SEGMENT_ROWS_MAX}", writer.len());
             return Err(Error::new(ErrorKind::Full, text));
         }
-        let first = writer.len();
+        // The ids first: a search that runs meanwhile must find the id of every row that it finds.
+        self.ids.append(writer.len(), count, ids);
         for row in rows.chunks_exact(self.dim() as usize) {
             writer.push(Some(row)).map_err(|e| Error::new(ErrorKind::Internal, e.to_string()))?;
         }
-        self.ids.append(first, count, ids);
         let threads = if threads == 0 { cores() } else { threads };
         let (total, before) = (stored.len(), built.load(Ordering::Relaxed));
         if total >= BUILD_ROWS_MIN && total - before >= before {

@@ -38,7 +38,8 @@ pub enum Depth {
     Auto,
     /// Keep this many candidates open, known as `ef`.
     Breadth(u32),
-    /// As hard as is needed to find this share of the true answers, by what was measured when the graph was finished.
+    /// As hard as is needed to find this share of the true answers, by what was measured when the graph was finished; before that, by
+    /// a rule that is generous for usual data.
     Recall(f32),
     /// Score everything.
     Exact,
@@ -133,11 +134,12 @@ impl Field<'_> {
             Depth::Exact => return None,
             Depth::Auto => Effort::Auto,
             Depth::Breadth(breadth) => Effort::Breadth(breadth),
-            Depth::Recall(recall) => match self.calibration.and_then(|table| table.breadth(recall)) {
-                // Measured for ten results; more need a walk broader by as much.
-                Some(breadth) => Effort::Breadth(breadth.saturating_mul((k as u32).div_ceil(10))),
-                None => Effort::Auto,
-            },
+            Depth::Recall(recall) => {
+                let measured = self.calibration.and_then(|table| table.breadth(recall));
+                // For ten results; more need a walk broader by as much.
+                let breadth = measured.unwrap_or_else(|| unmeasured_breadth(recall));
+                Effort::Breadth(breadth.saturating_mul((k as u32).div_ceil(10)))
+            }
         };
         Some((graph, effort))
     }
@@ -228,6 +230,12 @@ impl Field<'_> {
     }
 }
 
+/// The breadth for a recall where a graph still grows and nothing was measured: 64 up to .96, 200 for .99, at most 1,024. The real
+/// set needs a third of that.
+fn unmeasured_breadth(recall: f32) -> u32 {
+    (2.0 / (1.0 - recall).max(f32::EPSILON)).ceil().clamp(64.0, 1_024.0) as u32
+}
+
 /// A scorer for which some slots have no vector.
 struct Hiding<'a> {
     scorer: &'a mut dyn Scorer,
@@ -296,4 +304,15 @@ fn rescore(
     slots.extend(near.map(|&(_, slot)| slot));
     stats += score(slots, out)?;
     Ok(stats)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unmeasured_graphs_are_searched_generously() {
+        let breadths = [0.5, 0.95, 0.99, 0.999].map(unmeasured_breadth);
+        assert!(breadths[..2] == [64, 64] && (200..=201).contains(&breadths[2]) && breadths[3] == 1_024);
+    }
 }

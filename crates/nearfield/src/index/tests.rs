@@ -184,6 +184,26 @@ fn saved_indexes_come_back() {
 }
 
 #[test]
+fn searches_beside_an_addition_know_every_id() {
+    let index = Index::new(16, &IndexOptions::new(Metric::Euclid)).unwrap();
+    let rows = vectors(3_000, 16, 5);
+    std::thread::scope(|scope| {
+        let adding = scope.spawn(|| {
+            for (at, rows) in rows.chunks(100 * 16).enumerate() {
+                let ids: Vec<u64> = (0..100).map(|n| 1_000_000 + 100 * at as u64 + n).collect();
+                index.add(Some(&ids), rows, 1).unwrap();
+            }
+        });
+        let (mut ids, mut distances) = ([0; 10], [0.0; 10]);
+        while !adding.is_finished() {
+            let found = index.search(&rows[..16], 10, Breadth::Auto, &mut ids, &mut distances).unwrap();
+            assert!(ids[..found].iter().all(|id| (1_000_000..1_003_000).contains(id)), "{ids:?}");
+        }
+    });
+    assert_eq!(index.len(), 3_000);
+}
+
+#[test]
 fn bad_input_is_named() {
     let options = IndexOptions::new(Metric::Euclid);
     let text = |error: Error| {
