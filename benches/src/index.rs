@@ -2,12 +2,17 @@
 //!
 //! What is measured is what a user serves: the index is built, saved, dropped, and searched as a mapped file. Memory and the first opening are
 //! those of a fresh process, which this program starts with `serve`.
+//!
+//! Beside it two benchmarks that count and do not time: `turnover`, what is left of recall after many merges, and `gates`, what walking and
+//! building on codes costs against doing so on the vectors themselves.
 
+pub(crate) mod gates;
 pub(crate) mod generate;
 pub(crate) mod serve;
 mod set;
 mod sweep;
 mod truth;
+pub(crate) mod turnover;
 
 use std::path::Path;
 use std::time::Instant;
@@ -27,33 +32,60 @@ const TRUTH: usize = 100;
 const QUERIES: usize = 1_000;
 const OPENINGS: usize = 15;
 
+/// The benchmarks of this module.
+pub(crate) const INDEX: &str = "index";
+pub(crate) const TURNOVER: &str = "turnover";
+pub(crate) const GATES: &str = "gates";
+
 /// How the index is made.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     options: IndexOptions,
     /// 0 for all cores.
     build_threads: usize,
+    /// Only so many rows of the set, of all benchmarks but `index`.
+    rows: Option<usize>,
+    /// How often `turnover` exchanges the whole set.
+    turnovers: u32,
 }
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { options: IndexOptions::new(Metric::Cosine), build_threads: 0 }
+        Settings { options: IndexOptions::new(Metric::Cosine), build_threads: 0, rows: None, turnovers: 5 }
     }
 }
 
 impl Settings {
-    /// Takes a word of the command line and its value; false if the word is none of this benchmark.
-    pub(crate) fn take(&mut self, word: &str, value: &str) -> Result<bool> {
+    /// Takes a word of the command line and its value; false if the word is none of the benchmark `bench`.
+    pub(crate) fn take(&mut self, bench: &str, word: &str, value: &str) -> Result<bool> {
         let number =
             || value.parse::<u32>().map_err(|_| format!("{word} is {value:?}, it must be a whole number"));
-        match word {
-            "--m" => self.options.m = number()?,
-            "--ef-construction" => self.options.ef_construction = number()?,
-            "--build-threads" => self.build_threads = number()? as usize,
-            "--quantization" => self.options.quantization = quantization(value)?,
+        match (bench, word) {
+            (INDEX | TURNOVER | GATES, "--m") => self.options.m = number()?,
+            (INDEX | TURNOVER | GATES, "--ef-construction") => self.options.ef_construction = number()?,
+            (INDEX | TURNOVER | GATES, "--build-threads") => self.build_threads = number()? as usize,
+            (INDEX | TURNOVER, "--quantization") => self.options.quantization = quantization(value)?,
+            (TURNOVER | GATES, "--rows") => self.rows = Some(number()? as usize),
+            (TURNOVER, "--turnovers") => self.turnovers = number()?,
             _ => return Ok(false),
         }
         Ok(true)
+    }
+
+    /// The set in a folder, or the first rows of it.
+    fn set(&self, data: &Path) -> Result<Set> {
+        let set = Set::read(data)?;
+        match self.rows {
+            Some(rows) => set.first(rows, TRUTH, self.threads()),
+            None => Ok(set),
+        }
+    }
+
+    fn threads(&self) -> usize {
+        match self.build_threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
     }
 }
 
@@ -166,10 +198,16 @@ mod tests {
     #[test]
     fn settings_are_taken_or_refused() {
         let mut settings = Settings::default();
-        assert!(settings.take("--m", "24").unwrap() && settings.take("--quantization", "none").unwrap());
+        assert!(settings.take(INDEX, "--m", "24").unwrap());
+        assert!(settings.take(TURNOVER, "--quantization", "none").unwrap());
         assert_eq!((settings.options.m, settings.options.quantization), (24, Quantization::None));
-        assert!(!settings.take("--fast", "1").unwrap());
-        assert!(settings.take("--m", "many").is_err() && settings.take("--quantization", "pq").is_err());
+        for (bench, word) in
+            [(INDEX, "--fast"), (INDEX, "--rows"), (GATES, "--quantization"), ("flat", "--m")]
+        {
+            assert!(!settings.take(bench, word, "1").unwrap(), "{bench} {word}");
+        }
+        assert!(settings.take(INDEX, "--m", "many").is_err());
+        assert!(settings.take(INDEX, "--quantization", "pq").is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@
 //! # Reading order
 //!
 //! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open` with what they share, `place`, `stored`, `disk`;
-//! then `index`, which measures the index alone.
+//! then `index`, which measures the index alone, with `turnover` and `gates`.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -52,11 +52,12 @@ const BENCHES: &[(&str, Bench)] = &[
     ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
-    (INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),
+    (index::INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),
+    (index::TURNOVER, |options, place, report| {
+        index::turnover::run(&options.data, &options.index, place, report)
+    }),
+    (index::GATES, |options, _, report| index::gates::run(&options.data, &options.index, report)),
 ];
-
-/// The benchmark that has settings of its own.
-const INDEX: &str = "index";
 
 /// The command line. `cargo xtask bench` writes it; its own errors are friendlier than these.
 struct Options {
@@ -134,7 +135,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
             "--dir" => options.dir = Some(PathBuf::from(value)),
             "--json" => options.json = Some(PathBuf::from(value)),
             "--goals" => options.goals = PathBuf::from(value),
-            _ if options.name == INDEX && options.index.take(&word, &value)? => {}
+            _ if options.index.take(&options.name, &word, &value)? => {}
             _ => return Err(format!("{word:?} is not understood").into()),
         }
     }
@@ -183,11 +184,13 @@ mod tests {
             ("flat", true, Some("out.json".into()))
         );
         assert!(parse("index --data set --m 24 --quantization none").is_ok());
+        assert!(parse("turnover --data set --rows 20000 --turnovers 2").is_ok());
         for bad in [
             "",
             "flat",
             "flat --data x --m 24",
             "index --data x --m many",
+            "index --data x --rows 9",
             "peers --data x",
             "flat --data",
             "flat --data x --fast 1",

@@ -4,9 +4,12 @@ use std::sync::{Arc, OnceLock};
 
 use nearfield::{CollectionConfig, Database, Metric, Object, Options, Point, PointId, Uuid, Value, Vectors};
 use nearfield_ann::conformance::Points;
-use nearfield_codec::{ContainerWriter, FileTag};
+use nearfield_codec::{AlignedBytes, ContainerWriter, FileTag};
 use nearfield_collection::CollectionOptions;
 use nearfield_hnsw::{Graph, Linker, Params, Scorers};
+use nearfield_payload::index::{FieldBuilder, IndexConfig, IndexKind};
+use nearfield_payload::text::TextConfig;
+use nearfield_payload::{Path, RowRef, encode};
 use nearfield_platform::{Dir, ManualClock, MemoryDir, SeededEntropy};
 use nearfield_quant::{Codec, CodecConfig, RotatedConfig, ScalarConfig};
 use nearfield_types::{Seq, Slot};
@@ -79,6 +82,35 @@ pub(crate) fn graph() -> Vec<u8> {
         graph.link(slot, &mut scorers, &mut linker).expect("these scorers do not fail");
     }
     nearfield_hnsw::format::write(&graph, b"notes", Vec::new()).expect("writing to memory does not fail").0
+}
+
+/// Indexes of all kinds over one field that has values of all kinds.
+pub(crate) fn field_indexes() -> Vec<Vec<u8>> {
+    let values: [Value; 10] = [
+        "noun".into(),
+        "able to do, to do".into(),
+        1i64.into(),
+        Value::F64(0.5),
+        true.into(),
+        "2024-01-02T03:04:05Z".into(),
+        "550e8400-e29b-41d4-a716-446655440000".into(),
+        vec![Value::from("verb"), Value::Null, Value::from(7i64)].into(),
+        Value::Object(Object::from_entries([("lon".to_owned(), Value::F64(2.5)), ("lat".to_owned(), 48i64.into())])),
+        Value::Null,
+    ];
+    let phrases = TextConfig { phrase_matching: true, ..TextConfig::default() };
+    let configs = IndexKind::ALL.map(IndexKind::config).into_iter().chain([IndexConfig::Text(phrases)]);
+    let build = |config: IndexConfig| {
+        let mut builder = FieldBuilder::new(config, Path::key("a")).expect("a sound configuration");
+        for value in &values {
+            let row = encode(&Object::from_entries([("a".to_owned(), value.clone())])).expect("a small payload");
+            let row = AlignedBytes::from(row.as_slice());
+            builder.push(&RowRef::new(&row).expect("a sound row")).expect("few rows");
+        }
+        builder.push_absent().expect("few rows");
+        builder.write(Vec::new()).expect("writing to memory does not fail").0
+    };
+    configs.map(build).collect()
 }
 
 /// Codes of a few vectors, one of them absent: rotated with a mean, and scalar.

@@ -36,6 +36,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
             inputs
         }
         "segment_payload" => files(&fixtures::database().payload),
+        "field_index" => fixtures::field_indexes().iter().flat_map(|file| files(file)).collect(),
         "payload_row" => (0..5).map(|n| encode(&fixtures::payload(n)).unwrap_or_default()).collect(),
         "npy" => arrays(),
         "jsonl" => vec![

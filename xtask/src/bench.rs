@@ -13,6 +13,8 @@ const BENCHES: &[(&str, Needs)] = &[
     ("open", Needs::FullSet),
     ("kernels", Needs::Nothing),
     ("index", Needs::Vectors),
+    ("turnover", Needs::Vectors),
+    ("gates", Needs::Vectors),
     ("peers", Needs::Vectors),
 ];
 
@@ -51,7 +53,7 @@ pub(crate) fn task(root: &Path, mut args: Args) -> Outcome {
             usage("bench peers takes no --json, --dir or --check: it writes all it has to --out")
         }
         "peers" => peers(root, args, data, generated),
-        "index" => index(root, args, data, generated, &passed),
+        "index" | "turnover" | "gates" => index(root, &name, args, data, generated, &passed),
         _ => measured(root, &name, args, data, &passed),
     }
 }
@@ -73,25 +75,35 @@ fn measured(root: &Path, name: &str, args: Args, data: Option<String>, passed: &
     run(passed.add(&mut command(&program, root, name, &data)))
 }
 
-/// The index alone; beside hnswlib on the same set if that is asked for.
+/// The index alone: how fast it is, beside hnswlib on the same set if that is asked for, or what is counted of it.
 fn index(
     root: &Path,
+    name: &str,
     mut args: Args,
     data: Option<String>,
     generated: Option<Generated>,
     passed: &Passed,
 ) -> Outcome {
-    let beside_hnswlib = args.flag("--beside-hnswlib");
+    let beside_hnswlib = name == "index" && args.flag("--beside-hnswlib");
+    let own: &[&str] = match name {
+        "turnover" => &["--quantization", "--rows", "--turnovers"],
+        "gates" => &["--rows"],
+        _ => &["--quantization"],
+    };
     let mut settings = Vec::new();
-    for option in ["--m", "--ef-construction", "--quantization", "--build-threads"] {
+    for option in ["--m", "--ef-construction", "--build-threads"].iter().chain(own) {
         if let Some(value) = args.value(option)? {
-            settings.extend([option.to_owned(), value]);
+            settings.extend([(*option).to_owned(), value]);
         }
     }
     args.finish()?;
-    let data = vectors("index", data, generated, root)?;
+    if beside_hnswlib && !settings.iter().any(|word| word == "--ef-construction") {
+        // What the harness builds hnswlib with: curves of unlike graphs cannot be compared.
+        settings.extend(["--ef-construction", "200"].map(str::to_owned));
+    }
+    let data = vectors(name, data, generated, root)?;
     let program = build(root, "nearfield-benches", "nearfield-bench", "bench")?;
-    run(passed.add(command(&program, root, "index", &data).args(settings)))?;
+    run(passed.add(command(&program, root, name, &data).args(settings)))?;
     if !beside_hnswlib {
         return Ok(());
     }
@@ -250,7 +262,7 @@ mod tests {
     #[test]
     fn wrong_words_are_refused_before_anything_is_built() {
         assert!(message("rivals --data x").contains(
-            "there is no benchmark \"rivals\" yet; there are flat, import, open, kernels, index, peers"
+            "there is no benchmark \"rivals\" yet; there are flat, import, open, kernels, index, turnover, gates, peers"
         ));
         assert!(message("").contains("wants a name"));
         assert!(message("flat --data x --fast").contains("--fast"));
@@ -261,6 +273,8 @@ mod tests {
         assert!(message("flat --data does-not-exist").contains("it lacks base.npy"));
         assert!(message("index --data does-not-exist").contains("it lacks base.npy, queries.npy, gt.npy"));
         assert!(message("index --data x --m").contains("--m wants a value"));
+        assert!(message("index --data x --rows 9").contains("--rows"));
+        assert!(message("turnover --data x --beside-hnswlib").contains("--beside-hnswlib"));
         assert!(message("index --generate 10").contains("--generate wants 2 values"));
         assert!(message("index --generate many 8").contains("ROWS is \"many\""));
         assert!(message("index --seed 3 --data x").contains("--seed belongs to --generate"));

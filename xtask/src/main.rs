@@ -39,7 +39,7 @@ cargo xtask TASK
   tidy                          check the rules that no compiler checks (also: cargo test -p xtask)
        [--formats]              print the format constants as docs/format.md must hold them
   ci                            everything CI runs, in its order; stops at the first failure
-  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, kernels, index)
+  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, kernels, and those below)
         [--json FILE]           also write the figures as JSON
         [--check]               fail where a figure misses benches/goals.toml
         [--dir DIR]             where the database is written (default: the build's target folder)
@@ -47,13 +47,16 @@ cargo xtask TASK
                               the index alone, on a set made from a seed (kept in the target folder)
         [--m N] [--ef-construction N] [--quantization KIND] [--build-threads N]
         [--beside-hnswlib]      then hnswlib on the same set, in an environment of its own
+  bench turnover|gates --data DIR | --generate ROWS DIM [--seed S]
+                              what is left of recall after every row was exchanged many times; what codes cost a graph
+        [--rows N] [--turnovers N] [and of the above --m, --ef-construction, --build-threads; turnover: --quantization]
   bench peers --data DIR | --generate ROWS DIM [--seed S] | --second
                               Nearfield beside other engines: table, plot and JSON
         [--peers A,B] [--all]   which engines (--list instead prints their names)
         [--out DIR] [--rounds N] [--stages A,B] [--yardstick QPS95,QPS99]
   python                        build the Python package, run its tests and those of the harness of bench peers
   crash [ARGS]                  kill a writing process again and again, check what comes back (crash --help)
-  bitflip [ARGS]                flip bits in a closed database, check that each flip is noticed (bitflip --help)
+  bitflip [ARGS]                flip bits in a closed database and a saved index, check that each flip is noticed (bitflip --help)
   fuzz smoke|soak|run TARGET    feed the decoders hostile bytes (fuzz --help)
   golden [PACKAGE]              rewrite the golden numbers and show what changed
   help                          this text

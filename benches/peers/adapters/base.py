@@ -19,7 +19,7 @@ class Peer:
     name: str = "?"
     package: str = "?"  # as pip calls it
     modules: tuple[str, ...] = ()  # imported before memory and opening are measured
-    sweep: Sequence[int] = (10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
+    sweep: Sequence[float] = (10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256, 384, 512)
     stop_recall = 0.993  # a sweep ends at the first value that reaches it
     raw_files: tuple[str, ...] = ()  # parts of names of files that hold the raw vectors, apart from codes and graph
     is_database = False  # keeps payloads, takes durable writes
@@ -51,7 +51,7 @@ class Peer:
         """Opens it in a fresh process."""
         raise NotImplementedError
 
-    def set(self, value: int) -> None:
+    def set(self, value: float) -> None:
         """Sets the swept parameter."""
         self.value = value
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use super::truth;
 use crate::Result;
 use crate::npy::{self, Table};
 
@@ -26,6 +27,21 @@ impl Set {
             return Err(format!("the files of {} do not belong together: {shape:?}", folder.display()).into());
         }
         Ok(Set { base, queries, truth })
+    }
+
+    /// The first `rows` rows with the same queries and their exact answers among these, which are looked for anew.
+    pub(crate) fn first(mut self, rows: usize, answers: usize, threads: usize) -> Result<Set> {
+        if rows == 0 || rows > self.base.rows {
+            return Err(format!("--rows is {rows}: the set has {} rows", self.base.rows).into());
+        }
+        self.base.rows = rows;
+        self.base.numbers.truncate(rows * self.base.width);
+        let is_unit = |row: &[f32]| (row.iter().map(|x| x * x).sum::<f32>() - 1.0).abs() < 1e-3;
+        if !self.base.numbers.chunks_exact(self.base.width).all(is_unit) {
+            return Err("--rows needs rows of length 1: answers are looked for by inner product".into());
+        }
+        self.truth = truth::nearest(&self.base, &self.queries, answers, threads);
+        Ok(self)
     }
 
     /// Writes the same files; the answers last, so that a set that was not written to its end is seen to be none.

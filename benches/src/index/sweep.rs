@@ -10,7 +10,7 @@ use crate::Result;
 use crate::disk::median;
 use crate::report::Report;
 
-const LIMIT: usize = 10;
+pub(crate) const LIMIT: usize = 10;
 
 /// The recalls whose rates are figures.
 const TARGETS: [f64; 2] = [0.95, 0.99];
@@ -164,7 +164,7 @@ fn in_turns(index: &Index, set: &Set, ef: u32, load: Load, answers: &mut Answers
 }
 
 /// The share of the true neighbours among the answers.
-fn recall(set: &Set, ids: &[u64]) -> f64 {
+pub(crate) fn recall(set: &Set, ids: &[u64]) -> f64 {
     let (mut right, mut total) = (0, 0);
     for (query, found) in ids.chunks(LIMIT).enumerate() {
         let exact = &set.truth.row(query)[..LIMIT.min(set.truth.width)];

@@ -79,5 +79,5 @@ pub use budget::{Budget, DISTANCES_PER_CHECK, Stopped};
 pub use flat::{Among, Flat};
 pub use scorer::{BuildScorer, Scorer};
 pub use scratch::Scratch;
-pub use search::{Effort, Search, Stats, VectorIndex};
+pub use search::{Effort, Margin, Search, Stats, VectorIndex};
 pub use topk::{BySlot, Hit, Ties, TopK};

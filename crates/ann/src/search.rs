@@ -89,13 +89,43 @@ impl fmt::Debug for Search<'_> {
 }
 
 /// How hard an approximate index looks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Effort {
     /// What the index thinks right for the number of results.
     #[default]
     Auto,
     /// How many of the best candidates a walk keeps open, known as `ef`. More finds more and takes longer.
     Breadth(u32),
+    /// How far beyond the results found so far a walk looks.
+    Margin(Margin),
+}
+
+/// A walk that ends by distance rather than by a count: once `rank` results are known, a candidate is expanded only while its score
+/// is at most
+///
+/// ```text
+/// worst + share * (worst - floor)        worst: the score of the result at `rank`
+/// ```
+///
+/// An easy query ends early and a hard one goes on, so the same mean recall costs fewer distances than a fixed breadth does: the rule
+/// of *Distance Adaptive Beam Search* (2505.15636).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Margin {
+    /// Which result the margin is measured from, counted from 1; normally the number of results wanted.
+    pub rank: u32,
+    /// The width of the margin, as a share of the way from `floor` to that result. Not negative.
+    pub share: f32,
+    /// The lowest score there can be: 0 for distances.
+    pub floor: Score,
+    /// The most candidates a walk keeps, whatever the margin.
+    pub breadth: u32,
+}
+
+impl Margin {
+    /// The highest score that is still looked at, where the result at `rank` has the score `worst`.
+    pub fn limit(&self, worst: Score) -> Score {
+        worst + self.share * (worst - self.floor)
+    }
 }
 
 /// The work of one search.

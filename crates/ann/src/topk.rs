@@ -48,6 +48,9 @@ pub struct Hit {
     pub score: Score,
 }
 
+/// Hits that room is made for at once.
+const ROOM: usize = 64;
+
 /// Collects the k best of the hits offered, in any order, by (score, then [`Ties`]).
 ///
 /// What it holds depends on the set of hits offered alone. Each slot may be offered once.
@@ -72,14 +75,16 @@ pub struct Hit {
 pub struct TopK<'a> {
     k: usize,
     ties: &'a dyn Ties,
-    /// A binary heap with the worst hit at its root. Written here because the order needs `ties`.
+    /// While `is_sorted`, best first: what a walk offers comes in that order. Then a binary heap with the worst hit at its root,
+    /// written here because the order needs `ties`.
     heap: Vec<Hit>,
+    is_sorted: bool,
 }
 
 impl<'a> TopK<'a> {
     /// Collects the `k` best; `k` may be 0 or larger than all there is.
     pub fn new(k: usize, ties: &'a dyn Ties) -> Self {
-        TopK { k, ties, heap: Vec::new() }
+        TopK { k, ties, heap: Vec::new(), is_sorted: true }
     }
 
     /// How many are collected at most.
@@ -107,7 +112,8 @@ impl<'a> TopK<'a> {
     /// `f32::MAX` while there is room, negative infinity for `k = 0`.
     #[inline]
     pub fn worst(&self) -> Score {
-        match self.heap.first() {
+        let worst = if self.is_sorted { self.heap.last() } else { self.heap.first() };
+        match worst {
             Some(worst) if self.is_full() => worst.score,
             _ if self.k == 0 => Score::NEG_INFINITY,
             _ => Score::MAX,
@@ -124,12 +130,25 @@ impl<'a> TopK<'a> {
 
     /// The hits, best first.
     pub fn into_sorted(mut self) -> Vec<Hit> {
-        let ties = self.ties;
-        self.heap.sort_unstable_by(|a, b| order(ties, a, b));
+        if !self.is_sorted {
+            let ties = self.ties;
+            self.heap.sort_unstable_by(|a, b| order(ties, a, b));
+        }
         self.heap
     }
 
     fn insert(&mut self, hit: Hit) -> bool {
+        if self.is_sorted {
+            let comes_last = self.heap.last().is_none_or(|last| self.before(last, &hit));
+            if comes_last && self.heap.len() < self.k {
+                self.heap.reserve(if self.heap.is_empty() { self.k.min(ROOM) } else { 1 });
+                self.heap.push(hit);
+                return true;
+            }
+            // Worst first is a heap.
+            self.heap.reverse();
+            self.is_sorted = false;
+        }
         if self.heap.len() < self.k {
             self.heap.push(hit);
             self.sift_up(self.heap.len() - 1);

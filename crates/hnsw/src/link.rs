@@ -138,7 +138,15 @@ impl Graph {
         scorers.walk.aim(Slot(slot));
         linker.walk.begin(Links::len(self));
         linker.walk.hide(slot);
-        let plan = |level| Plan { level, ef, frontier: ef, admit: None, budget: &budget, cap: Score::MAX };
+        let plan = |level| Plan {
+            level,
+            ef,
+            frontier: ef,
+            margin: None,
+            admit: None,
+            budget: &budget,
+            cap: Score::MAX,
+        };
         approach(&mut linker.walk, self, scorers.walk, highest, &budget)?;
         for level in (*levels.start()..=highest).rev() {
             if level < highest {

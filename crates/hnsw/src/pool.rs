@@ -12,6 +12,9 @@ use nearfield_types::Score;
 /// A candidate in one word: `ordered score (32) | slot (31) | closed (1)`, so that comparing words compares (score, slot).
 pub(crate) type Key = u64;
 
+/// The largest slot that a key can name.
+pub(crate) const SLOT_MAX: u32 = u32::MAX >> 1;
+
 const CLOSED: Key = 1;
 
 /// Above every finite score: what is at or beyond it is no candidate.

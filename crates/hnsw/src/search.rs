@@ -15,8 +15,8 @@ use crate::pool::{score_of, slot_of};
 use crate::view::Open;
 use crate::walk::{Plan, Walk};
 
-/// Candidates kept on the way down.
-const DESCENT_BREADTH: usize = 2;
+/// Candidates kept on the way down: a better start than the nearest would have to save more distances than it costs, and does not.
+const DESCENT_BREADTH: usize = 1;
 /// The least `ef` where none is asked for.
 const EF_AUTO_MIN: usize = 64;
 /// The frontier of a filtered walk is at most so many times as broad as its results: where that is not enough, scoring every
@@ -68,7 +68,7 @@ pub(crate) fn search<L: Links>(
 ) -> Result<Stats, Stopped> {
     let (scorer, question) = Question::of(search, out.k());
     let mut course = Course::begin(name, question, scratch);
-    while course.advance(links, scorer)? {}
+    while course.advance::<L, false>(links, scorer)? {}
     Ok(course.finish(links, out))
 }
 
@@ -123,8 +123,8 @@ impl<'a> Steps<'a> {
     #[inline]
     pub fn advance(&mut self, scorer: &mut dyn Scorer) -> Result<bool, Stopped> {
         match &self.graph {
-            AnyGraph::Memory(graph) => self.course.advance(*graph, scorer),
-            AnyGraph::Mapped(view) => self.course.advance(view, scorer),
+            AnyGraph::Memory(graph) => self.course.advance::<_, true>(*graph, scorer),
+            AnyGraph::Mapped(view) => self.course.advance::<_, true>(view, scorer),
         }
     }
 
@@ -173,9 +173,14 @@ impl<'a> Course<'a> {
         Course { name, question, state, stage: Stage::Begin, plan: None }
     }
 
-    /// One step: from one wait for memory to the next. False once the walk is over.
+    /// One step: from one wait for memory to the next. False once the walk is over. `AHEAD` asks for what the next step scores; a
+    /// caller that has nothing else to do in between leaves that to the scorer, which overlaps it with its sums.
     #[inline]
-    pub(crate) fn advance<L: Links>(&mut self, links: &L, scorer: &mut dyn Scorer) -> Result<bool, Stopped> {
+    pub(crate) fn advance<L: Links, const AHEAD: bool>(
+        &mut self,
+        links: &L,
+        scorer: &mut dyn Scorer,
+    ) -> Result<bool, Stopped> {
         if let Stage::Begin = self.stage {
             self.stage = self.enter(links, scorer)?;
         }
@@ -189,7 +194,9 @@ impl<'a> Course<'a> {
                     let plan = if level == 0 { ground } else { &above };
                     match walk.expand(links, plan) {
                         Some(batch) => {
-                            scorer.prefetch(walk.met_since(batch));
+                            if AHEAD {
+                                scorer.prefetch(walk.met_since(batch));
+                            }
                             self.stage = Stage::Absorb(level, batch);
                             return Ok(true);
                         }
@@ -246,7 +253,7 @@ impl<'a> Course<'a> {
 /// What a walk on an upper level is told.
 fn above<'a>(level: u32, budget: &'a Budget<'a>) -> Plan<'a> {
     let breadth = DESCENT_BREADTH;
-    Plan { level, ef: breadth, frontier: breadth, admit: None, budget, cap: Score::MAX }
+    Plan { level, ef: breadth, frontier: breadth, margin: None, admit: None, budget, cap: Score::MAX }
 }
 
 /// Scores the first entry that the scorer knows, normally the highest, and returns its level.
@@ -319,13 +326,15 @@ impl<'a> Question<'a> {
         let ef = match self.effort {
             Effort::Auto => self.k.saturating_mul(2).max(EF_AUTO_MIN),
             Effort::Breadth(ef) => (ef as usize).max(self.k),
+            Effort::Margin(margin) => (margin.breadth as usize).max(self.k),
         };
+        let margin = if let Effort::Margin(margin) = self.effort { Some(margin) } else { None };
         let ef = ef.clamp(1, (EF_MAX as usize).min(len as usize));
         let admits_all = estimate.low >= u64::from(len);
         let admit: Option<&dyn Admit> = if admits_all { None } else { Some(self.admit) };
         // What is not admitted may be all there is for a long way, whatever its share of the whole.
         let frontier = if admits_all { ef } else { ef.saturating_mul(FRONTIER_FACTOR).min(len as usize) };
-        Some(Plan { level: 0, ef, frontier, admit, budget: self.budget, cap: self.cap })
+        Some(Plan { level: 0, ef, frontier, margin, admit, budget: self.budget, cap: self.cap })
     }
 }
 

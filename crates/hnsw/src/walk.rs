@@ -20,19 +20,22 @@
 //!    of it says which bits to clear.
 //! 4. **Merging.** What survives the threshold is sorted and merged into the pool in one pass, and the rows of the best survivors
 //!    are prefetched, for they are likely next.
-//! 5. **Admission.** Where not everything is admitted, the pool is only the frontier; admitted slots are collected in a pool of
+//! 5. **Margin.** Where the plan has one, candidates too far beyond the results found so far neither enter the pool nor are expanded.
+//! 6. **Admission.** Where not everything is admitted, the pool is only the frontier; admitted slots are collected in a pool of
 //!    their own, whose worst ends the walk. What is not admitted is walked through.
 //!
 //! It refuses to know vectors, how rows are stored and what becomes of the results.
 
-use nearfield_ann::{Admit, Budget, Scorer, Stats, Stopped};
+use nearfield_ann::{Admit, Budget, Margin, Scorer, Stats, Stopped};
 use nearfield_types::{Score, Slot};
 
 use crate::links::Links;
-use crate::pool::{Key, Pool, key, score_of, slot_of};
+use crate::pool::{Key, Pool, SLOT_MAX, key, score_of, slot_of};
 
 /// Candidates expanded in one round.
 const NODES_PER_ROUND: usize = 2;
+/// Open candidates whose rows are asked for after a round: the next round expands two of them unless it is given better ones.
+const ROWS_AHEAD: usize = 4;
 /// Largest batch handed to a scorer.
 pub(crate) const BATCH_MAX: usize = 512;
 
@@ -43,6 +46,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) ef: usize,
     /// Candidates the frontier keeps; the same as `ef` where everything is admitted.
     pub(crate) frontier: usize,
+    /// How far beyond the results found so far it looks; `None` as far as `ef` goes.
+    pub(crate) margin: Option<Margin>,
     /// Which slots may be results; `None` admits all.
     pub(crate) admit: Option<&'a dyn Admit>,
     pub(crate) budget: &'a Budget<'a>,
@@ -139,6 +144,24 @@ impl Walk {
         self.met += 1 - old as usize;
     }
 
+    /// Meets every neighbour of `slot`.
+    #[inline]
+    fn meet_neighbours<L: Links>(&mut self, links: &L, slot: u32, level: u32) {
+        self.make_room(links.width(level) + 1);
+        // As `meet`, with everything that stays the same in registers.
+        let (len, visited) = (self.len, &mut self.visited[..]);
+        let (list, mut count) = (&mut self.seen[self.met..], 0);
+        links.neighbours(slot, level, |neighbour| {
+            let at = neighbour.min(len);
+            let word = &mut visited[at as usize / 64];
+            let bit = 1 << (at % 64);
+            list[count] = Slot(at);
+            count += usize::from(*word & bit == 0);
+            *word |= bit;
+        });
+        self.met += count;
+    }
+
     /// Begins a level: the best candidates of the level above, at most `cap`, are where it starts.
     pub(crate) fn descend(&mut self, cap: usize) {
         self.unsee();
@@ -195,14 +218,13 @@ impl Walk {
                 return None;
             }
             let from = self.met;
-            self.make_room(NODES_PER_ROUND * links.width(plan.level) + 1);
             for _ in 0..NODES_PER_ROUND {
                 let Some(slot) = self.frontier.take() else { break };
                 self.stats.hops += 1;
                 if plan.level == 0 {
                     self.expanded.push(slot);
                 }
-                links.neighbours(slot, plan.level, |neighbour| self.meet(neighbour));
+                self.meet_neighbours(links, slot, plan.level);
             }
             if self.met > from {
                 return Some(from);
@@ -227,7 +249,7 @@ impl Walk {
     ) -> Result<(), Stopped> {
         self.take_in(links, batch, scorer, plan)?;
         if plan.level == 0 {
-            for slot in self.frontier.next_open(NODES_PER_ROUND) {
+            for slot in self.frontier.next_open(ROWS_AHEAD) {
                 links.prefetch(slot);
             }
         }
@@ -236,8 +258,21 @@ impl Walk {
 
     /// True if nothing that an expansion of `best` leads to is likely to be a result.
     fn has_converged(&self, best: Key, plan: &Plan<'_>) -> bool {
-        let results = if self.is_filtered { &self.admitted } else { &self.frontier };
-        results.is_full() && (best > results.limit() || score_of(best) > plan.cap)
+        let results = self.results();
+        best >= self.margin(plan)
+            || results.is_full() && (best > results.limit() || score_of(best) > plan.cap)
+    }
+
+    fn results(&self) -> &Pool {
+        if self.is_filtered { &self.admitted } else { &self.frontier }
+    }
+
+    /// Keys from this one on lie beyond the margin.
+    #[inline]
+    fn margin(&self, plan: &Plan<'_>) -> Key {
+        let Some(margin) = plan.margin else { return Key::MAX };
+        let ranked = self.results().keys().get((margin.rank as usize).saturating_sub(1));
+        ranked.map_or(Key::MAX, |&ranked| key(margin.limit(score_of(ranked)), SLOT_MAX))
     }
 
     /// Scores the seen slots from `from` on and merges those that are good enough.
@@ -259,7 +294,7 @@ impl Walk {
         if self.scores.len() < count {
             self.scores.resize(count, 0.0);
         }
-        let mut limit = self.frontier.limit();
+        let mut limit = self.frontier.limit().min(self.margin(plan));
         if self.is_filtered {
             limit = limit.min(self.admitted.limit());
         }
@@ -269,17 +304,30 @@ impl Walk {
         {
             scorer.score_within(slots, worst, &mut scores[..slots.len()])?;
         }
-        for (slot, &score) in self.seen[from..self.met].iter().zip(&self.scores) {
-            let key = key(score, slot.0);
-            if key < limit {
-                self.fresh.push(key);
-            }
-        }
+        self.keep_below(limit, from);
         if let Some(admit) = plan.admit {
             self.admit(links, admit);
         }
         self.frontier.merge(&mut self.fresh);
         Ok(())
+    }
+
+    /// Makes `fresh` the scored slots from `from` on whose keys are below `limit`. A place is written for each and the length grows by
+    /// one bit: which are good enough cannot be predicted.
+    #[inline]
+    fn keep_below(&mut self, limit: Key, from: usize) {
+        let slots = &self.seen[from..self.met];
+        if self.fresh.len() < slots.len() {
+            self.fresh.resize(slots.len(), 0);
+        }
+        let fresh = &mut self.fresh[..];
+        let mut kept = 0;
+        for (slot, &score) in slots.iter().zip(&self.scores) {
+            let key = key(score, slot.0);
+            fresh[kept] = key;
+            kept += usize::from(key < limit);
+        }
+        self.fresh.truncate(kept);
     }
 
     /// Offers those of `fresh`, and the duplicates they stand for, that are admitted to the results.
@@ -309,20 +357,18 @@ impl Walk {
     pub(crate) fn around<L: Links>(&mut self, links: &L, slot: u32, known: &[u32]) -> &[Slot] {
         self.begin(links.len());
         self.hide(slot);
-        self.make_room(known.len() + links.width(0) + 1);
+        self.make_room(known.len());
         known.iter().for_each(|&slot| self.meet(slot));
-        links.neighbours(slot, 0, |neighbour| self.meet(neighbour));
+        self.meet_neighbours(links, slot, 0);
         for at in 1..self.met {
-            self.make_room(links.width(0) + 1);
-            let near = self.seen[at].0;
-            links.neighbours(near, 0, |neighbour| self.meet(neighbour));
+            self.meet_neighbours(links, self.seen[at].0, 0);
         }
         &self.seen[1..self.met]
     }
 
     /// The candidates found, best first, in the form of keys.
     pub(crate) fn found(&self) -> &[Key] {
-        if self.is_filtered { self.admitted.keys() } else { self.frontier.keys() }
+        self.results().keys()
     }
 
     /// Prepares to go on with a larger plan: everything seen is scored once more, what was expanded stays closed.

@@ -315,7 +315,8 @@ impl Index {
             }
         };
         let tier = if codes { Tier::Coarse } else { Tier::Exact };
-        let calibration = calibration.unwrap_or(Calibration { tier, has_codes: codes, points: Vec::new() });
+        let calibration =
+            calibration.unwrap_or(Calibration { tier, has_codes: codes, longest: 0.0, points: Vec::new() });
         IndexStats {
             len: self.len(),
             dead: self.ids.dead(),

@@ -47,6 +47,7 @@ struct Readme;
 mod catalog;
 mod collection;
 mod database;
+pub mod filter;
 pub mod format;
 mod index;
 mod options;

@@ -52,13 +52,18 @@
 //!
 //! # Reading order
 //!
-//! `format`, `row` (`tape`, `encode`, `decode`, `view`), `growing`, `sealed`.
+//! `format`, `row` (`tape`, `encode`, `decode`, `view`), `growing`, `sealed`, `path`, `text`, `filter`.
 
+pub mod filter;
 pub mod format;
 mod growing;
+pub mod index;
+mod path;
 mod row;
 mod sealed;
+pub mod text;
 
 pub use growing::GrowingPayload;
+pub use path::{PATH_BYTES_MAX, PATH_STEPS_MAX, Path, PathError, Step};
 pub use row::{ArrayRef, ObjectRef, RowError, RowRef, Scratch, ValueRef, check, decode, encode, encode_into};
 pub use sealed::{OpenError, ReadError, SealedPayload, SealedWriter, write};

@@ -7,10 +7,14 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearfield_codec::{BLOCK_BYTES, Container, ContainerError, FileTag, Region};
+use nearfield_simd::prefetch;
 
 use crate::dir::{Blob, BlobError};
 
 const BLOCKS_PER_WORD: u64 = u64::BITS as u64;
+/// Ranges asked for before they are visited, and the bytes of each: the processor goes on by itself from there.
+const RANGES_AHEAD: usize = 12;
+const BYTES_AHEAD: usize = 2 << 10;
 
 /// A [`Blob`] over a [`Container`], mapped or on the heap.
 ///
@@ -73,7 +77,13 @@ impl Blob for MappedBlob {
 
     fn read_many(&self, ranges: &[Range<u64>], visit: &mut dyn FnMut(usize, &[u8])) -> Result<(), BlobError> {
         let body = &self.container.region()[..self.container.body_len() as usize];
+        let ask = |range: &Range<u64>| {
+            let end = range.end.min(range.start.saturating_add(BYTES_AHEAD as u64));
+            prefetch(body.get(range.start as usize..end as usize).unwrap_or_default());
+        };
+        ranges.iter().take(RANGES_AHEAD).for_each(ask);
         for (i, range) in ranges.iter().enumerate() {
+            ranges.get(i + RANGES_AHEAD).map(ask);
             let outside = BlobError::Outside { start: range.start, end: range.end, len: body.len() as u64 };
             let bytes = body.get(range.start as usize..range.end as usize).ok_or(outside)?;
             self.verify(range)?;

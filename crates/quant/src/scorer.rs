@@ -26,6 +26,8 @@ use crate::{Codec, Precision, Prepared, Quantizer, Rows};
 
 /// Slots handed to the kernel at once.
 const BATCH: usize = 64;
+/// The sign of an f32.
+const SIGN_BIT: u32 = 1 << 31;
 /// Rows of a batch asked for before the kernel runs.
 const EARLY: usize = 8;
 
@@ -82,8 +84,6 @@ struct Batch<'a> {
     rows: Vec<&'a [u8]>,
     factors: Vec<&'a [f32]>,
     sums: Vec<i32>,
-    /// The sums of rows that are read by their numbers.
-    numbered: Vec<i32>,
 }
 
 /// What turns a sum into a score.
@@ -212,7 +212,7 @@ impl Reading {
 }
 
 impl Line {
-    /// Scores of many rows, whose numbers are `slots`; `factors` gives scale and offset. As [`score`](Line::score) for each.
+    /// Scores of at most [`BATCH`] rows, whose numbers are `slots`; `factors` gives scale and offset. As [`score`](Line::score) for each.
     #[inline(always)]
     fn score_all(
         self,
@@ -221,16 +221,21 @@ impl Line {
         out: &mut [Score],
         factors: impl Fn(usize) -> (f32, f32),
     ) {
-        let mut all_finite = true;
-        for ((out, &sum), &slot) in out.iter_mut().zip(sums).zip(slots) {
-            let (scale, offset) = factors(slot as usize);
+        // Finding the factors and computing with them are loops of their own: the second is vectorised.
+        let (mut scales, mut offsets) = ([0.0; BATCH], [0.0; BATCH]);
+        let (scales, offsets) = (&mut scales[..slots.len()], &mut offsets[..slots.len()]);
+        for ((&slot, scale), offset) in slots.iter().zip(&mut *scales).zip(&mut *offsets) {
+            (*scale, *offset) = factors(slot as usize);
+        }
+        let mut marks = 0_u32;
+        for (((out, &sum), &scale), &offset) in out.iter_mut().zip(sums).zip(&*scales).zip(&*offsets) {
             let product = (sum - self.whole) as f32 - self.half;
             *out = (self.base + offset) - (self.step * scale) * product;
-            all_finite &= out.is_finite();
+            // The addition carries into the sign where all bits of the exponent are set.
+            marks |= (out.to_bits() & !SIGN_BIT) + (1 << (f32::MANTISSA_DIGITS - 1));
         }
-        if !all_finite {
-            for ((out, &sum), &slot) in out.iter_mut().zip(sums).zip(slots) {
-                let (scale, offset) = factors(slot as usize);
+        if marks & SIGN_BIT != 0 {
+            for (((out, &sum), &scale), &offset) in out.iter_mut().zip(sums).zip(&*scales).zip(&*offsets) {
                 *out = self.score(sum, scale, offset);
             }
         }
@@ -260,23 +265,28 @@ impl<'a> Engine<'a> {
         assert_eq!(slots.len(), out.len(), "slots and out differ in length");
         if let Kind::Sealed(rows) = self.rows.0
             && self.reading.family != Family::Scalar
-            && slots.iter().fold(true, |known, slot| known & (slot.0 < rows.len))
+            && slots.iter().map(|slot| slot.0).max().is_none_or(|last| last < rows.len)
         {
-            return self.score_sealed(query, rows, slots, out);
+            for (slots, out) in slots.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
+                self.score_sealed(query, rows, slots, out);
+            }
+            return;
         }
         for (slots, out) in slots.chunks(BATCH).zip(out.chunks_mut(BATCH)) {
             self.part(query, slots.iter().map(|slot| slot.0), out);
         }
     }
 
-    /// As [`score`](Engine::score) for slots that are all there, in one piece: without a slice for each.
-    fn score_sealed(&mut self, query: &Prepared, rows: SealedRows<'a>, slots: &[Slot], out: &mut [Score]) {
-        let count = slots.len();
-        if self.batch.numbered.len() < 2 * count {
-            self.batch.numbered.resize(2 * count, 0);
-        }
+    /// As [`score`](Engine::score) for at most [`BATCH`] slots that are all there: without a slice for each.
+    fn score_sealed(&self, query: &Prepared, rows: SealedRows<'a>, slots: &[Slot], out: &mut [Score]) {
         let numbers: &[u32] = bytemuck::cast_slice(slots);
-        let (sums, low) = self.batch.numbered[..2 * count].split_at_mut(count);
+        let (mut sums, mut low) = ([0; BATCH], [0; BATCH]);
+        let (sums, low) = (&mut sums[..numbers.len()], &mut low[..numbers.len()]);
+        for &slot in numbers {
+            if let Some(first) = rows.hot.get(slot as usize * rows.hot_count) {
+                prefetch_one(first);
+            }
+        }
         self.kernels.dot_u4i8_at(query.code(), rows.high, numbers, sums);
         let line = self.reading.line(query);
         match self.reading.family {

@@ -17,24 +17,27 @@ use nearfield_codec::{Container, Region};
 use nearfield_hnsw::{Graph, GraphView, Linker};
 use nearfield_platform::on_threads;
 use nearfield_quant::{Codes, CodesWriter, GrowingCodes, SealedCodes, write_codes};
-use nearfield_types::Slot;
+use nearfield_types::{Metric, Slot};
 use nearfield_vectors::VectorStore;
 use parking_lot::Mutex;
 
 use crate::calibration::{Calibration, RECALL_MAX, Tier};
 use crate::error::SearchError;
-use crate::field::{Depth, Field, FieldAsk};
+use crate::field::{Depth, Field, FieldAsk, length};
 use crate::index::{IndexOptions, SealedIndex, Target};
 
 /// Rows that are hidden and asked for.
 const HELD_OUT: u32 = 200;
 /// Neighbours asked for.
 const NEIGHBOURS: usize = 10;
-/// The breadths measured.
-const BREADTHS: [u32; 15] = [10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 448, 640, 900, 1_280];
-/// Codes may lose so much recall against the vectors, at the breadth where they are compared.
+/// The margins measured: each a third wider than the one before.
+const MARGINS: [f32; 18] = [
+    0.01, 0.014, 0.019, 0.026, 0.035, 0.046, 0.062, 0.082, 0.11, 0.15, 0.2, 0.26, 0.35, 0.46, 0.62, 0.82,
+    1.1, 1.5,
+];
+/// Codes may lose so much recall against the vectors, in walks as broad as this.
 const LOSS_MAX: f32 = 0.01;
-const COMPARED_AT: u32 = 112;
+const COMPARED_AT: Depth = Depth::Breadth(112);
 /// Rows read at a time while encoding.
 const READ_ROWS: u32 = 64;
 const SAMPLE_ROWS: u32 = 4_096;
@@ -242,7 +245,7 @@ fn refine(
     target.with_scorers(&mut |scorers| graph.reconnect(scorers, &mut Linker::new()).map(drop))
 }
 
-/// Measures recall by breadth, on the cheapest scores that lose nothing.
+/// Measures recall by margin, on the cheapest scores that lose nothing.
 fn measure(
     rows: &dyn VectorStore,
     built: &Built,
@@ -250,20 +253,31 @@ fn measure(
     progress: &Progress<'_>,
 ) -> Result<Calibration, Stopped> {
     let trial = Trial::new(rows, threads)?;
-    (progress.watch)(progress.phase, 0, BREADTHS.len() as u32)?;
+    (progress.watch)(progress.phase, 0, MARGINS.len() as u32)?;
     let has_codes = built.codes.is_some();
-    let exact = Calibration { tier: Tier::Exact, has_codes, points: Vec::new() };
+    let longest = if rows.shape().metric() == Metric::Dot { longest(rows)? } else { 0.0 };
+    let exact = Calibration { tier: Tier::Exact, has_codes, longest, points: Vec::new() };
     if built.codes.is_none() {
         return trial.curve(built, exact, threads, progress);
     }
     let wanted = trial.recall(built, &exact, COMPARED_AT, threads)? - LOSS_MAX;
     for tier in [Tier::Coarse, Tier::Fine] {
-        let calibration = Calibration { tier, has_codes, points: Vec::new() };
+        let calibration = Calibration { tier, ..exact.clone() };
         if trial.recall(built, &calibration, COMPARED_AT, threads)? >= wanted {
             return trial.curve(built, calibration, threads, progress);
         }
     }
     trial.curve(built, exact, threads, progress)
+}
+
+/// The length of the longest row.
+fn longest(rows: &dyn VectorStore) -> Result<f32, Stopped> {
+    let mut longest = 0.0_f32;
+    for first in (0..rows.len()).step_by(READ_ROWS as usize) {
+        let slots: Vec<Slot> = (first..rows.len().min(first + READ_ROWS)).map(Slot).collect();
+        read(rows, &slots, &mut |row| longest = longest.max(row.map_or(0.0, length)))?;
+    }
+    Ok(longest)
 }
 
 /// Hidden rows and what is nearest to them.
@@ -322,12 +336,12 @@ impl<'a> Trial<'a> {
         }
     }
 
-    /// The share of true neighbours that walks of this breadth find. Rows as near as the last of them are as good.
+    /// The share of true neighbours that walks of this depth find. Rows as near as the last of them are as good.
     fn recall(
         &self,
         built: &Built,
         calibration: &Calibration,
-        breadth: u32,
+        depth: Depth,
         threads: usize,
     ) -> Result<f32, Stopped> {
         let found = self.ask_all(threads, &|trial, query, scratch| {
@@ -340,7 +354,6 @@ impl<'a> Trial<'a> {
                 hidden: &trial.hidden,
             };
             let budget = Budget::unlimited();
-            let depth = Depth::Breadth(breadth);
             let ask = FieldAsk { query, depth, admit: &AdmitAll, budget: &budget, bound: None };
             let mut best = TopK::new(NEIGHBOURS, &BySlot);
             field.search(&ask, scratch, &mut best).map(|_| best.into_sorted())
@@ -354,7 +367,7 @@ impl<'a> Trial<'a> {
         Ok(hit as f32 / all.max(1) as f32)
     }
 
-    /// Recall by breadth, until it is as high as a search may ask for.
+    /// Recall by margin, until it is as high as a search may ask for.
     fn curve(
         &self,
         built: &Built,
@@ -365,10 +378,10 @@ impl<'a> Trial<'a> {
         if self.queries.is_empty() {
             return Ok(calibration);
         }
-        for (at, breadth) in (1..).zip(BREADTHS) {
-            (progress.watch)(progress.phase, at, BREADTHS.len() as u32)?;
-            let recall = self.recall(built, &calibration, breadth, threads)?;
-            calibration.note(breadth, recall);
+        for (at, margin) in (1..).zip(MARGINS) {
+            (progress.watch)(progress.phase, at, MARGINS.len() as u32)?;
+            let recall = self.recall(built, &calibration, Depth::Margin(margin), threads)?;
+            calibration.note(margin, recall);
             if recall > RECALL_MAX {
                 break;
             }

@@ -1,6 +1,6 @@
-//! How broad a walk must be for a recall: measured once per graph, kept beside it, looked up by every search that names a recall.
+//! How far a walk must look for a recall: measured once per graph, kept beside it, looked up by every search that names a recall.
 //!
-//! It refuses to extrapolate: a recall beyond what was reached gets the broadest walk that was measured.
+//! It refuses to extrapolate: a recall beyond what was reached gets the widest margin that was measured.
 
 use nearfield_codec::{DecodeError, Decoder, Encoder};
 use nearfield_quant::Precision;
@@ -10,7 +10,7 @@ pub const RECALL_MIN: f32 = 0.5;
 /// The highest of them.
 pub const RECALL_MAX: f32 = 0.999;
 
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const POINTS_MAX: usize = 64;
 
 /// What the walk of a graph scores by.
@@ -45,30 +45,31 @@ impl Tier {
     }
 }
 
-/// Recall at ten by breadth, as measured on rows held out of their own searches.
+/// Recall at ten by margin, as measured on rows held out of their own searches.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Calibration {
     /// What walks score by.
     pub tier: Tier,
     /// There are codes, whether or not walks use them.
     pub has_codes: bool,
-    /// Breadth and recall, both ascending. Empty where nothing was measured.
-    pub points: Vec<(u32, f32)>,
+    /// The length of the longest vector, where scores are products; else 0. It tells how low a score can be.
+    pub longest: f32,
+    /// Margins, as shares of the distance of the tenth result ([`Margin`](nearfield_ann::Margin)), and recalls, both ascending. Empty
+    /// where nothing was measured.
+    pub points: Vec<(f32, f32)>,
 }
 
 impl Calibration {
-    /// The breadth for `recall`, between the two points around it by straight line; `None` where nothing was measured.
-    pub fn breadth(&self, recall: f32) -> Option<u32> {
+    /// The margin for `recall`, between the two points around it by straight line; `None` where nothing was measured.
+    pub fn margin(&self, recall: f32) -> Option<f32> {
         let at = self.points.partition_point(|&(_, reached)| reached < recall);
-        let Some(&(breadth, reached)) = self.points.get(at) else {
-            return self.points.last().map(|&(breadth, _)| breadth);
+        let Some(&(margin, reached)) = self.points.get(at) else {
+            return self.points.last().map(|&(margin, _)| margin);
         };
         let Some(&(below, lower)) = at.checked_sub(1).and_then(|at| self.points.get(at)) else {
-            return Some(breadth);
+            return Some(margin);
         };
-        let share = (recall - lower) / (reached - lower);
-        // Less a little, so that rounding in the quotient does not add one.
-        Some(below + (share * (breadth - below) as f32 - 1e-3).ceil().max(0.0) as u32)
+        Some(below + (recall - lower) / (reached - lower) * (margin - below))
     }
 
     /// The highest recall that was reached.
@@ -80,8 +81,9 @@ impl Calibration {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut bytes = Encoder::new();
         bytes.u8(VERSION).u8(self.tier as u8).u8(u8::from(self.has_codes)).u8(self.points.len() as u8);
-        for &(breadth, recall) in &self.points {
-            bytes.u32(breadth).f32(recall);
+        bytes.f32(self.longest);
+        for &(margin, recall) in &self.points {
+            bytes.f32(margin).f32(recall);
         }
         bytes.into_vec()
     }
@@ -108,23 +110,27 @@ impl Calibration {
         if count > POINTS_MAX {
             return Err(from.range_error(count as u64));
         }
-        let mut points: Vec<(u32, f32)> = Vec::new();
+        let longest = from.f32()?;
+        if !(0.0..=f32::MAX).contains(&longest) {
+            return Err(from.range_error(longest.to_bits().into()));
+        }
+        let mut points: Vec<(f32, f32)> = Vec::new();
         for _ in 0..count {
-            let (breadth, recall) = (from.u32()?, from.f32()?);
-            let ascends = points.last().is_none_or(|&(last, reached)| breadth > last && recall > reached);
-            if !ascends || !(0.0..=1.0).contains(&recall) {
-                return Err(from.range_error(breadth.into()));
+            let (margin, recall) = (from.f32()?, from.f32()?);
+            let ascends = points.last().is_none_or(|&(last, reached)| margin > last && recall > reached);
+            if !ascends || !(0.0..=f32::MAX).contains(&margin) || !(0.0..=1.0).contains(&recall) {
+                return Err(from.range_error(margin.to_bits().into()));
             }
-            points.push((breadth, recall));
+            points.push((margin, recall));
         }
         from.finish()?;
-        Ok(Calibration { tier, has_codes, points })
+        Ok(Calibration { tier, has_codes, longest, points })
     }
 
-    /// Adds a measurement; what a broader walk found cannot be less than what a narrower one did.
-    pub(crate) fn note(&mut self, breadth: u32, recall: f32) {
-        if self.points.last().is_none_or(|&(last, reached)| breadth > last && recall > reached) {
-            self.points.push((breadth, recall));
+    /// Adds a measurement; what a walk with a wider margin found cannot be less than what one with a narrower did.
+    pub(crate) fn note(&mut self, margin: f32, recall: f32) {
+        if self.points.last().is_none_or(|&(last, reached)| margin > last && recall > reached) {
+            self.points.push((margin, recall));
         }
     }
 }
@@ -134,24 +140,26 @@ mod tests {
     use super::*;
 
     fn calibration() -> Calibration {
-        Calibration { tier: Tier::Fine, has_codes: true, points: vec![(10, 0.8), (20, 0.9), (64, 0.99)] }
+        let points = vec![(0.125, 0.75), (0.25, 0.875), (0.5, 1.0)];
+        Calibration { tier: Tier::Fine, has_codes: true, longest: 2.0, points }
     }
 
     #[test]
-    fn breadths_lie_on_lines_between_points() {
+    fn margins_lie_on_lines_between_points() {
         let calibration = calibration();
-        let breadths = [0.5, 0.8, 0.85, 0.9, 0.945, 0.99, 0.999].map(|recall| calibration.breadth(recall));
-        assert_eq!(breadths, [10, 10, 15, 20, 42, 64, 64].map(Some));
-        assert_eq!((Calibration::default().breadth(0.9), calibration.best()), (None, Some(0.99)));
+        let margins = [0.5, 0.75, 0.8125, 0.875, 0.9375, 1.0].map(|recall| calibration.margin(recall));
+        assert_eq!(margins, [0.125, 0.125, 0.1875, 0.25, 0.375, 0.5].map(Some));
+        assert_eq!((Calibration::default().margin(0.9), calibration.best()), (None, Some(1.0)));
     }
 
     #[test]
     fn what_does_not_ascend_is_not_noted() {
         let mut calibration = Calibration::default();
-        for (breadth, recall) in [(10, 0.9), (20, 0.9), (15, 0.95), (14, 0.97), (30, 0.94), (40, 0.98)] {
-            calibration.note(breadth, recall);
+        for (margin, recall) in [(0.1, 0.9), (0.2, 0.9), (0.15, 0.95), (0.14, 0.97), (0.3, 0.94), (0.4, 0.98)]
+        {
+            calibration.note(margin, recall);
         }
-        assert_eq!(calibration.points, [(10, 0.9), (15, 0.95), (40, 0.98)]);
+        assert_eq!(calibration.points, [(0.1, 0.9), (0.15, 0.95), (0.4, 0.98)]);
     }
 
     #[test]

@@ -14,8 +14,8 @@
 //! Only exact scores leave. Without a graph, or where it would not pay, everything is scored by its vectors.
 
 use nearfield_ann::{
-    Admit, AdmitAll, Among, Budget, BySlot, Effort, Flat, Scorer, Scratch, Search, Stats, Stopped, TopK,
-    VectorIndex,
+    Admit, AdmitAll, Among, Budget, BySlot, Effort, Flat, Hit, Margin, Scorer, Scratch, Search, Stats,
+    Stopped, TopK, VectorIndex,
 };
 use nearfield_quant::{Codec, Codes, Precision, Prepared, Quantizer};
 use nearfield_types::{Score, Slot};
@@ -26,14 +26,24 @@ use crate::error::SearchError;
 
 /// Below so many rows everything is scored: a walk would not be faster.
 pub(crate) const GRAPH_ROWS_MIN: u32 = 1_000;
-/// A walk keeps this many times k for the finer scores, and at least so many more.
+/// This many times k go on to finer scores, and at least so many more; where coarse scores say little, up to so many times k.
 const KEEP_FACTOR: usize = 2;
 const KEEP_MORE: usize = 10;
+const KEEP_FACTOR_MAX: usize = 8;
+/// Both the k-th and the candidate may be off by as much as the stated error.
+const KEEP_ERRORS: f32 = 2.0;
+/// The recall that a search gets which asks for none.
+const RECALL_AUTO: f32 = 0.99;
+/// A margin is measured from the k-th result, and from no earlier one than this: recall was measured there.
+const MARGIN_RANK_MIN: usize = 10;
+/// Candidates that a walk with a margin keeps at most: so many times the results, and at least so many.
+const MARGIN_BREADTH_FACTOR: usize = 16;
+const MARGIN_BREADTH_MIN: usize = 2_048;
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Depth {
-    /// As the segment thinks right.
+    /// As hard as is needed for a recall of 0.99.
     #[default]
     Auto,
     /// Keep this many candidates open, known as `ef`.
@@ -41,6 +51,8 @@ pub enum Depth {
     /// As hard as is needed to find this share of the true answers, by what was measured when the graph was finished; before that, by
     /// a rule that is generous for usual data.
     Recall(f32),
+    /// Go on while candidates are nearer than the k-th result and this share of its distance more: what a recall is turned into.
+    Margin(f32),
     /// Score everything.
     Exact,
 }
@@ -132,16 +144,28 @@ impl Field<'_> {
         let graph = self.graph.filter(|_| self.linked >= GRAPH_ROWS_MIN && k < self.linked as usize / 4)?;
         let effort = match ask.depth {
             Depth::Exact => return None,
-            Depth::Auto => Effort::Auto,
             Depth::Breadth(breadth) => Effort::Breadth(breadth),
-            Depth::Recall(recall) => {
-                let measured = self.calibration.and_then(|table| table.breadth(recall));
-                // For ten results; more need a walk broader by as much.
-                let breadth = measured.unwrap_or_else(|| unmeasured_breadth(recall));
-                Effort::Breadth(breadth.saturating_mul((k as u32).div_ceil(10)))
-            }
+            Depth::Margin(share) => self.margin(ask.query, k, share),
+            Depth::Auto => self.effort(ask.query, k, RECALL_AUTO).unwrap_or_default(),
+            Depth::Recall(recall) => self
+                .effort(ask.query, k, recall)
+                .unwrap_or_else(|| Effort::Breadth(unmeasured_breadth(recall, k))),
         };
         Some((graph, effort))
+    }
+
+    /// What was measured to be enough for a recall.
+    fn effort(&self, query: &[f32], k: usize, recall: f32) -> Option<Effort> {
+        Some(self.margin(query, k, self.calibration?.margin(recall)?))
+    }
+
+    fn margin(&self, query: &[f32], k: usize, share: f32) -> Effort {
+        let longest = self.calibration.map_or(0.0, |calibration| calibration.longest);
+        // No product is larger than that of the lengths; every other score is a distance.
+        let floor = if longest > 0.0 { -longest * length(query) } else { 0.0 };
+        let rank = k.max(MARGIN_RANK_MIN);
+        let breadth = rank.saturating_mul(MARGIN_BREADTH_FACTOR).max(MARGIN_BREADTH_MIN) as u32;
+        Effort::Margin(Margin { rank: rank as u32, share, floor, breadth })
     }
 
     fn question<'q>(&self, ask: &FieldAsk<'q>, scorer: &'q mut dyn Scorer, effort: Effort) -> Search<'q> {
@@ -182,10 +206,14 @@ impl Field<'_> {
             stats
         };
         work.slots.clear();
-        work.slots.extend(keep.into_sorted().iter().map(|hit| hit.slot));
-        // A slot may have been linked after the watermark was read: then walk and scan have both found it.
-        work.slots.sort_unstable();
-        work.slots.dedup();
+        let hits = keep.into_sorted();
+        let count = promising(codes, &work.prepared, out.k(), precision, &hits);
+        work.slots.extend(hits[..count].iter().map(|hit| hit.slot));
+        if self.linked < coded {
+            // A slot may have been linked after the watermark was read: then walk and scan have both found it.
+            work.slots.sort_unstable();
+            work.slots.dedup();
+        }
         sort_finely(codes, work)?;
         stats += rescore(codes, exact, ask, work, scratch, out)?;
         self.scan_raw(coded, ask, exact, scratch, out, stats)
@@ -230,10 +258,16 @@ impl Field<'_> {
     }
 }
 
-/// The breadth for a recall where a graph still grows and nothing was measured: 64 up to .96, 200 for .99, at most 1,024. The real
-/// set needs a third of that.
-fn unmeasured_breadth(recall: f32) -> u32 {
-    (2.0 / (1.0 - recall).max(f32::EPSILON)).ceil().clamp(64.0, 1_024.0) as u32
+/// The breadth for a recall where a graph still grows and nothing was measured: 64 up to .96, 200 for .99, at most 1,024, for ten
+/// results; more need as much more. The real set needs a third of that.
+fn unmeasured_breadth(recall: f32, k: usize) -> u32 {
+    let breadth = (2.0 / (1.0 - recall).max(f32::EPSILON)).ceil().clamp(64.0, 1_024.0) as u32;
+    breadth.saturating_mul((k as u32).div_ceil(10))
+}
+
+/// The length of a vector.
+pub(crate) fn length(vector: &[f32]) -> f32 {
+    vector.iter().map(|&value| f64::from(value).powi(2)).sum::<f64>().sqrt().min(f32::MAX.into()) as f32
 }
 
 /// A scorer for which some slots have no vector.
@@ -255,13 +289,24 @@ impl Scorer for Hiding<'_> {
     }
 }
 
-/// How many candidates go on to finer scores.
+/// How many candidates a walk hands on.
 fn kept(k: usize, effort: Effort) -> usize {
-    let wanted = (k.saturating_mul(KEEP_FACTOR)).max(k.saturating_add(KEEP_MORE));
+    let wanted = k.saturating_mul(KEEP_FACTOR_MAX);
     match effort {
-        Effort::Auto => wanted,
+        Effort::Auto | Effort::Margin(_) => wanted,
         Effort::Breadth(breadth) => wanted.min((breadth as usize).max(k)),
     }
+}
+
+/// The candidates that go on to finer scores, of `hits` in the order of coarse ones: a few times k, and beyond that those
+/// whose error leaves them a chance against the k-th.
+fn promising(codes: &dyn Codes, query: &Prepared, k: usize, precision: Precision, hits: &[Hit]) -> usize {
+    let sure = k.saturating_mul(KEEP_FACTOR).max(k.saturating_add(KEEP_MORE));
+    let Some(last) = k.checked_sub(1).and_then(|at| hits.get(at)).filter(|_| hits.len() > sure) else {
+        return hits.len();
+    };
+    let far = last.score + KEEP_ERRORS * codes.error_bound(query, last.slot, precision);
+    sure + hits[sure..].iter().take_while(|hit| hit.score <= far).count()
 }
 
 /// Turns `work.slots` into `work.candidates`, nearest first by both planes.
@@ -298,9 +343,9 @@ fn rescore(
     stats += score(slots, out)?;
     let worst = out.worst().min(ask.bound.unwrap_or(Score::MAX));
     slots.clear();
-    let near = maybe
-        .iter()
-        .filter(|&&(fine, slot)| fine - codes.error_bound(prepared, slot, Precision::Fine) <= worst);
+    let (rows, codec) = (codes.rows(), codes.codec());
+    let error = |slot| rows.row(slot).map_or(0.0, |code| codec.error_bound(prepared, code, Precision::Fine));
+    let near = maybe.iter().filter(|&&(fine, slot)| fine - error(slot) <= worst);
     slots.extend(near.map(|&(_, slot)| slot));
     stats += score(slots, out)?;
     Ok(stats)
@@ -312,7 +357,7 @@ mod tests {
 
     #[test]
     fn unmeasured_graphs_are_searched_generously() {
-        let breadths = [0.5, 0.95, 0.99, 0.999].map(unmeasured_breadth);
+        let breadths = [0.5, 0.95, 0.99, 0.999].map(|recall| unmeasured_breadth(recall, 10));
         assert!(breadths[..2] == [64, 64] && (200..=201).contains(&breadths[2]) && breadths[3] == 1_024);
     }
 }

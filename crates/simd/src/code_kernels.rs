@@ -117,7 +117,7 @@ impl CodeKernels {
         let bytes = query.len() / 2;
         check_query(bytes, query.len().is_multiple_of(2));
         assert_eq!(rows.len(), out.len(), "one result for each row");
-        let end = rows.iter().fold(0, |end, &row| row.max(end)) as usize;
+        let end = rows.iter().max().map_or(0, |&row| row as usize);
         assert!(rows.is_empty() || end < plane.len() / bytes.max(1), "row {end} lies beyond the plane");
         // SAFETY: the function may run here (`dispatch`); every row lies inside the plane and every length fits.
         unsafe { (self.dot_u4i8_at)(query.as_ptr(), plane.as_ptr(), bytes, rows, out) }

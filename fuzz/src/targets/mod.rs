@@ -5,6 +5,7 @@ pub mod cell;
 pub mod cli_json;
 pub mod codes;
 pub mod container;
+pub mod field_index;
 pub mod graph;
 mod input;
 pub mod jsonl;

@@ -1,15 +1,16 @@
-//! Damage to a cleanly closed database: flipped bits, cut, zeroed, exchanged and missing files. Whatever is damaged, each answer is the
+//! Damage to a cleanly closed database and to a saved index: flipped bits, cut, zeroed, exchanged and missing files. Whatever is damaged, each answer is the
 //! one from before or an error that says so.
 //!
 //! It refuses to know formats: a file is bytes, and what it is for follows from its path. The databases are written with default
 //! settings into a real folder and read into memory; there every byte of every metadata file has one bit flipped and is inverted
 //! whole, and random bits of all other files are flipped. After each change the database is opened afresh and asked everything.
-//! A part of it is done again with real files.
+//! A part of it is done again with real files. A saved index is real files only: each is cut to many lengths or to all, and as many random bits are flipped.
 
 mod damage;
 mod image;
 mod questions;
 mod sample;
+mod saved;
 mod tally;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -31,9 +32,12 @@ use tally::{Outcome, Table};
 #[derive(Debug, Parser)]
 #[command(name = "bitflip")]
 struct Words {
-    /// Random bits to flip in each database, in files other than metadata (of which every byte is damaged)
+    /// Random bits to flip in each database, in files other than metadata (of which every byte is damaged), and in a saved index
     #[arg(long, value_name = "COUNT", default_value_t = 10_000)]
     bits: u64,
+    /// Cut the files of the saved index to every length there is, not to about one in sixty
+    #[arg(long)]
+    every_cut: bool,
     /// Where all randomness comes from
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
@@ -96,6 +100,7 @@ fn done(words: &Words) -> Result<bool, String> {
             noticed = trial.sabotaged(seed);
         }
     }
+    saved::Saved::write(place.path(), seed)?.damage(words.bits, words.every_cut, seed, &mut table)?;
     let seconds = began.elapsed().as_secs_f64();
     println!("{table}");
     println!(

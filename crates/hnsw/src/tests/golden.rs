@@ -2,8 +2,9 @@
 //! commit's message, with the reason.
 
 use nearfield_ann::conformance::Points;
+use nearfield_ann::{Effort, Flat, Margin};
 
-use super::{ask, build, finish, queries};
+use super::{ask, ask_for, build, finish, queries};
 
 #[test]
 fn hops_and_distances_are_what_they_were() {
@@ -20,5 +21,29 @@ fn hops_and_distances_are_what_they_were() {
     let linked = [work(16), work(64)];
     finish(&graph, &points);
     let refined = [work(16), work(64)];
-    assert_eq!((linked, refined), ([(1553, 9132), (3898, 16774)], [(1545, 10047), (3899, 18072)]));
+    assert_eq!((linked, refined), ([(1221, 8314), (3571, 15990)], [(1203, 9136), (3570, 17286)]));
+}
+
+/// A wider margin takes more work, and one without end is the breadth it stops at. Found and scored, to the count.
+#[test]
+fn margins_end_walks() {
+    let points = Points::clustered(3_000, 16, 78);
+    let graph = build(&points);
+    finish(&graph, &points);
+    let queries = queries(&points, 100);
+    let work = |effort| {
+        let (mut found, mut distances) = (0, 0);
+        for query in &queries {
+            let (hits, stats) = ask_for(&graph, &points, query, 10, effort);
+            let (truth, _) = ask(&Flat::new(points.len()), &points, query, 10, 0);
+            found += hits.iter().filter(|hit| truth.contains(hit)).count();
+            distances += stats.distances;
+        }
+        (found, distances)
+    };
+    let margin = |share| Effort::Margin(Margin { rank: 10, share, floor: 0.0, breadth: 200 });
+    let (wide, endless) = (work(margin(0.05)), work(margin(f32::MAX)));
+    assert_eq!(endless, work(Effort::Breadth(200)));
+    assert!(work(margin(0.0)).1 < wide.1 && wide.1 < endless.1);
+    assert_eq!([wide, work(Effort::Breadth(16))], [(978, 17_750), (981, 18_536)]);
 }

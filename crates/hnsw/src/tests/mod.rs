@@ -56,9 +56,19 @@ pub(super) fn ask(
     k: usize,
     ef: u32,
 ) -> (Vec<Hit>, Stats) {
+    ask_for(index, points, query, k, Effort::Breadth(ef))
+}
+
+pub(super) fn ask_for(
+    index: &dyn VectorIndex,
+    points: &Points,
+    query: &[f32],
+    k: usize,
+    effort: Effort,
+) -> (Vec<Hit>, Stats) {
     let mut scorer = points.scorer(query);
     let (budget, mut best) = (Budget::unlimited(), TopK::new(k, &BySlot));
-    let search = Search { effort: Effort::Breadth(ef), ..Search::new(&mut scorer, &AdmitAll, &budget) };
+    let search = Search { effort, ..Search::new(&mut scorer, &AdmitAll, &budget) };
     let stats = index.search(search, &mut Scratch::new(), &mut best).unwrap();
     (best.into_sorted(), stats)
 }

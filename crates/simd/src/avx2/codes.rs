@@ -163,29 +163,19 @@ impl<const BYTES: usize> Code for U4<BYTES> {
         bytes: usize,
     ) -> [__m256i; ROWS] {
         let bytes = if BYTES > 0 { BYTES } else { bytes };
-        let nibble = _mm256_set1_epi8(15);
-        let mut sums = [_mm256_setzero_si256(); ROWS];
-        let mut at = 0;
-        while bytes - at >= LANES {
-            let (mut low, mut high) = ([_mm256_setzero_si256(); ROWS], [_mm256_setzero_si256(); ROWS]);
-            let end = at + ((bytes - at) / LANES).min(WIDEN) * LANES;
-            while at < end {
-                // SAFETY: `at + LANES <= bytes`; rows have `bytes` bytes, the query twice as many values.
-                let (q_low, q_high) = unsafe { (load(query.add(at)), load(query.add(bytes + at))) };
-                for (row, (low, high)) in rows.iter().zip(low.iter_mut().zip(&mut high)) {
-                    // SAFETY: as above.
-                    let codes = unsafe { load(row.add(at)) };
-                    let odd = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
-                    let even = _mm256_and_si256(codes, nibble);
-                    *low = _mm256_add_epi16(*low, _mm256_maddubs_epi16(even, q_low));
-                    *high = _mm256_add_epi16(*high, _mm256_maddubs_epi16(odd, q_high));
-                }
-                at += LANES;
+        let whole = bytes / LANES * LANES;
+        // SAFETY: as this function's.
+        let mut sums = unsafe { run_u4(query, rows, bytes, 0, whole.min(WIDEN * LANES)) };
+        let mut at = WIDEN * LANES;
+        while at < whole {
+            // SAFETY: as this function's.
+            let more = unsafe { run_u4(query, rows, bytes, at, whole.min(at + WIDEN * LANES)) };
+            for (sum, more) in sums.iter_mut().zip(more) {
+                *sum = _mm256_add_epi32(*sum, more);
             }
-            for (sum, (low, high)) in sums.iter_mut().zip(low.into_iter().zip(high)) {
-                *sum = _mm256_add_epi32(*sum, _mm256_add_epi32(widen(low), widen(high)));
-            }
+            at += WIDEN * LANES;
         }
+        let at = whole;
         if at < bytes {
             // SAFETY: 16 bytes are left, since `bytes` is a multiple of 16.
             let q = unsafe { pair(load_half(query.add(at)), load_half(query.add(bytes + at))) };
@@ -200,6 +190,39 @@ impl<const BYTES: usize> Code for U4<BYTES> {
         }
         sums
     }
+}
+
+/// The sums of bytes `from..to` of each row, at most [`WIDEN`] registers of them.
+///
+/// # Safety
+///
+/// As [`Code::sums`]; `from..to` lies within the rows and is a multiple of [`LANES`] long.
+#[inline]
+#[target_feature(enable = "avx2,fma")]
+unsafe fn run_u4<const ROWS: usize>(
+    query: *const i8,
+    rows: [*const u8; ROWS],
+    bytes: usize,
+    from: usize,
+    to: usize,
+) -> [__m256i; ROWS] {
+    let nibble = _mm256_set1_epi8(15);
+    let (mut low, mut high) = ([_mm256_setzero_si256(); ROWS], [_mm256_setzero_si256(); ROWS]);
+    let mut at = from;
+    while at < to {
+        // SAFETY: `at + LANES <= bytes`; rows have `bytes` bytes, the query twice as many values.
+        let (q_low, q_high) = unsafe { (load(query.add(at)), load(query.add(bytes + at))) };
+        for (row, (low, high)) in rows.iter().zip(low.iter_mut().zip(&mut high)) {
+            // SAFETY: as above.
+            let codes = unsafe { load(row.add(at)) };
+            let odd = _mm256_and_si256(_mm256_srli_epi16::<4>(codes), nibble);
+            let even = _mm256_and_si256(codes, nibble);
+            *low = _mm256_add_epi16(*low, _mm256_maddubs_epi16(even, q_low));
+            *high = _mm256_add_epi16(*high, _mm256_maddubs_epi16(odd, q_high));
+        }
+        at += LANES;
+    }
+    core::array::from_fn(|row| _mm256_add_epi32(widen(low[row]), widen(high[row])))
 }
 
 impl Code for U7 {

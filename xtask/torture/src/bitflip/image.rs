@@ -21,12 +21,26 @@ pub(super) enum Use {
     Ids,
     Payload,
     Vectors,
+    Codes,
+    Graph,
+    Settings,
     Log,
 }
 
 impl Use {
-    pub(super) const ALL: [Use; 8] =
-        [Use::Catalog, Use::Manifest, Use::Delta, Use::Lock, Use::Ids, Use::Payload, Use::Vectors, Use::Log];
+    pub(super) const ALL: [Use; 11] = [
+        Use::Catalog,
+        Use::Manifest,
+        Use::Delta,
+        Use::Lock,
+        Use::Ids,
+        Use::Payload,
+        Use::Vectors,
+        Use::Codes,
+        Use::Graph,
+        Use::Settings,
+        Use::Log,
+    ];
 
     pub(super) fn of(path: &str) -> Use {
         let parts: Vec<&str> = path.split('/').collect();
@@ -37,7 +51,12 @@ impl Use {
             [.., "log", _] => Use::Log,
             [.., "segments", _, "ids"] => Use::Ids,
             [.., "segments", _, "payload"] => Use::Payload,
-            [.., "segments", _, _] => Use::Vectors,
+            ["index", "index"] => Use::Settings,
+            ["index", file] | [.., "segments", _, file] => match file.split('-').next() {
+                Some("codes") => Use::Codes,
+                Some("graph") => Use::Graph,
+                _ => Use::Vectors,
+            },
             _ => Use::Manifest,
         }
     }
@@ -50,7 +69,10 @@ impl Use {
             Use::Lock => "lock",
             Use::Ids => "segment ids",
             Use::Payload => "segment payload",
-            Use::Vectors => "segment vectors",
+            Use::Vectors => "vectors",
+            Use::Codes => "codes",
+            Use::Graph => "graph",
+            Use::Settings => "index settings",
             Use::Log => "log",
         }
     }
@@ -194,6 +216,10 @@ mod tests {
             (format!("{shard}/segments/1/ids"), Use::Ids),
             (format!("{shard}/segments/1/payload"), Use::Payload),
             (format!("{shard}/segments/1/vectors-0"), Use::Vectors),
+            (format!("{shard}/segments/1/graph-0"), Use::Graph),
+            ("index/vectors-0".to_owned(), Use::Vectors),
+            ("index/codes-0".to_owned(), Use::Codes),
+            ("index/index".to_owned(), Use::Settings),
         ] {
             assert_eq!(Use::of(&path), expected, "{path}");
         }
