@@ -107,6 +107,8 @@ pub enum Effort {
 /// worst + share * (worst - floor)        worst: the score of the result at `rank`
 /// ```
 ///
+/// Scores that are estimates may lie below the floor: then the margin has no width, and never a negative one.
+///
 /// An easy query ends early and a hard one goes on, so the same mean recall costs fewer distances than a fixed breadth does: the rule
 /// of *Distance Adaptive Beam Search* (2505.15636).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,7 +126,7 @@ pub struct Margin {
 impl Margin {
     /// The highest score that is still looked at, where the result at `rank` has the score `worst`.
     pub fn limit(&self, worst: Score) -> Score {
-        worst + self.share * (worst - self.floor)
+        worst + self.share * (worst - self.floor).max(0.0)
     }
 }
 
@@ -147,5 +149,18 @@ impl AddAssign for Stats {
         self.hops += other.hops;
         self.tested += other.tested;
         self.admitted += other.admitted;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_margin_reaches_beyond_the_result_and_never_before_it() {
+        let margin = |floor| Margin { rank: 10, share: 0.5, floor, breadth: 64 };
+        assert_eq!((margin(0.0).limit(2.0), margin(-4.0).limit(-2.0)), (3.0, -1.0));
+        // Estimates of distances near 0, and of products beyond the longest row.
+        assert_eq!((margin(0.0).limit(-0.25), margin(-4.0).limit(-6.0)), (-0.25, -6.0));
     }
 }

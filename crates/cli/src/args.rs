@@ -104,7 +104,10 @@ pub(crate) struct Import {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example: nearfield search ./nearfield-demo wordnet --like 58 --with-payload")]
+#[command(after_help = "\
+Examples:
+  nearfield search ./nearfield-demo wordnet --like 58 --with-payload
+  nearfield search ./nearfield-demo wordnet --like 58 --filter '{\"must\": {\"key\": \"pos\", \"match\": {\"value\": \"noun\"}}}'")]
 pub(crate) struct Search {
     #[command(flatten)]
     pub(crate) target: Target,
@@ -121,10 +124,13 @@ pub(crate) struct Search {
     /// Name of the vector to compare, where points have several
     #[arg(long, value_name = "NAME")]
     pub(crate) using: Option<String>,
-    /// Candidates kept open while looking: more takes longer and finds more of the nearest [default: 64, or twice the limit]
+    /// Only points that pass this: a JSON object in the form of the Qdrant API
+    #[arg(long, value_name = "{...}")]
+    pub(crate) filter: Option<String>,
+    /// Candidates kept open while looking: more takes longer and finds more of the nearest
     #[arg(long, value_name = "N", conflicts_with_all = ["recall", "exact"])]
     pub(crate) ef: Option<u32>,
-    /// Look as hard as is needed to find this share of the nearest points, 0.5 to 0.999
+    /// Look as hard as is needed to find this share of the nearest points, 0.5 to 0.999 [default: 0.99]
     #[arg(long, value_name = "SHARE", conflicts_with = "exact")]
     pub(crate) recall: Option<f32>,
     /// Look at every point

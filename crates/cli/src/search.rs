@@ -5,6 +5,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use nearfield::filter::{Filter, qdrant};
 use nearfield::limits::{DIMENSION_MAX, LIMIT_MAX};
 use nearfield::{Collection, Depth, Hit, Metric, Object, Query, Value, With};
 use serde_json::{Value as Json, json};
@@ -13,7 +14,7 @@ use crate::args::Search;
 use crate::database;
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::json::{from_f32, from_id, from_object, parse_vector};
+use crate::json::{from_f32, from_id, from_object, parse_object, parse_vector};
 use crate::npy;
 use crate::output::{Screen, counted, duration, shorten};
 use crate::timing::Stopwatch;
@@ -25,6 +26,7 @@ const VECTOR_TEXT_MAX: u64 = 64 * DIMENSION_MAX as u64;
 pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     let limit = check_limit(command.limit)?;
     let typed = typed_vector(command)?;
+    let filter = command.filter.as_deref().map(parse_filter).transpose()?;
     let database = database::open(&command.target)?;
     let collection = database::collection(&database, &command.collection)?;
     let (using, vector) = database::vector(collection.config(), command.using.as_deref())?;
@@ -34,7 +36,7 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         (None, None) => return Err(Failure::invalid("give one of --vector, --vector-file and --like")),
     };
     let watch = Stopwatch::start();
-    let hits = question.ask(&collection, &using, limit, depth(command))?;
+    let hits = question.ask(&collection, &using, limit, depth(command), filter.as_ref())?;
     let took = watch.elapsed();
     let name = collection.name().to_owned();
     drop(collection);
@@ -70,6 +72,16 @@ fn depth(command: &Search) -> Depth {
         (None, Some(recall)) => Depth::Recall(recall),
         (None, None) => Depth::Auto,
     }
+}
+
+/// A filter as it was typed.
+fn parse_filter(text: &str) -> Outcome<Filter> {
+    let object = parse_object(text).map_err(|error| Failure::invalid(format!("--filter, {error}")));
+    let filter = object.and_then(|object| {
+        qdrant::parse(&object).map_err(|error| Failure::invalid(format!("--filter, {error}")))
+    });
+    let example = r#"write it as --filter '{"must": {"key": "pos", "match": {"value": "noun"}}}'"#;
+    filter.map_err(|failure| failure.advise(example))
 }
 
 /// The vector from the command line, standard input or a file; nothing for `--like`.
@@ -130,10 +142,17 @@ impl Question {
         Ok(Question { vector, itself: Some(record.id) })
     }
 
-    fn ask(&self, collection: &Collection, using: &str, limit: usize, depth: Depth) -> Outcome<Vec<Hit>> {
+    fn ask(
+        &self,
+        collection: &Collection,
+        using: &str,
+        limit: usize,
+        depth: Depth,
+        filter: Option<&Filter>,
+    ) -> Outcome<Vec<Hit>> {
         // One more, for the point itself.
         let wanted = (limit + usize::from(self.itself.is_some())).min(LIMIT_MAX);
-        let query = Query { vector: &self.vector, using, limit: wanted, with: With::PAYLOAD, depth };
+        let query = Query { vector: &self.vector, using, limit: wanted, with: With::PAYLOAD, depth, filter };
         let mut hits = collection.search(&query)?;
         hits.retain(|hit| Some(&hit.id) != self.itself.as_ref());
         hits.truncate(limit);
@@ -218,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_payload_is_summed_up_by_its_text() {
-        let of = |text: &str| summary(&crate::json::parse_object(text).unwrap());
+        let of = |text: &str| summary(&parse_object(text).unwrap());
         assert_eq!(of(r#"{"id":1,"text":"roof"}"#), "roof");
         assert_eq!(of(r#"{"text":1}"#), r#"{"text":1}"#);
         assert_eq!(of("{}"), "");

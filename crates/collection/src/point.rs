@@ -1,5 +1,6 @@
 //! What users hand in and get back.
 
+use nearfield_payload::filter::Filter;
 use nearfield_segment::Depth;
 use nearfield_types::{Object, PointId, Score, Seq};
 
@@ -82,12 +83,14 @@ pub struct Query<'a> {
     pub with: With,
     /// How hard to look.
     pub depth: Depth,
+    /// Only points that pass this.
+    pub filter: Option<&'a Filter>,
 }
 
 impl<'a> Query<'a> {
     /// The `limit` points nearest to `vector`, ids and distances only.
     pub fn new(vector: &'a [f32], limit: usize) -> Self {
-        Query { vector, using: "", limit, with: With::NOTHING, depth: Depth::Auto }
+        Query { vector, using: "", limit, with: With::NOTHING, depth: Depth::Auto, filter: None }
     }
 
     /// Compares the vector called `name`.
@@ -101,6 +104,13 @@ impl<'a> Query<'a> {
     #[must_use]
     pub fn with(mut self, with: With) -> Self {
         self.with = with;
+        self
+    }
+
+    /// Looks among the points that pass `filter` alone.
+    #[must_use]
+    pub fn filter(mut self, filter: &'a Filter) -> Self {
+        self.filter = Some(filter);
         self
     }
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use nearfield_ann::{Budget, Scratch};
 use nearfield_hnsw::EF_MAX;
 use nearfield_payload::decode;
-use nearfield_segment::{Ask, Depth, OpenError, RECALL_MAX, RECALL_MIN, SearchError, Segment};
+use nearfield_payload::filter::Filter;
+use nearfield_segment::{Ask, Depth, Filtering, OpenError, RECALL_MAX, RECALL_MIN, SearchError, Segment};
 use nearfield_types::limits::{BATCH_POINTS_MAX, LIMIT_MAX};
 use nearfield_types::{Object, PointId, Score, Seq, Slot};
 
@@ -58,17 +59,65 @@ impl View {
         self.version.members().iter().map(|member| member.segment.count(self.seen)).sum()
     }
 
+    /// How many points pass `filter`. O(points in doubt).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] if the filter is beyond a limit, [`ErrorKind::Corrupt`] if stored bytes are damaged.
+    pub fn count_passing(&self, filter: &Filter) -> Result<u64> {
+        let names = self.vector_names();
+        let filtering = filtering(filter, &names)?;
+        let counts = self.version.members().iter().map(|Member { segment, .. }| {
+            let passing = segment.passing(&filtering, self.seen);
+            passing.map(|slots| slots.len() as u64).map_err(|e| self.located(segment, search_error(e)))
+        });
+        counts.sum()
+    }
+
     /// Up to `limit` points with ids after `after`, in id order.
     ///
     /// # Errors
     ///
     /// As [`View::get`].
     pub fn scroll(&self, after: Option<&PointId>, limit: usize, with: With) -> Result<Vec<Record>> {
+        self.page(None, after, limit, with)
+    }
+
+    /// As [`View::scroll`], of the points that pass `filter`. O(points passed over).
+    ///
+    /// # Errors
+    ///
+    /// As [`View::get`], and [`ErrorKind::Invalid`] if the filter is beyond a limit.
+    pub fn scroll_passing(
+        &self,
+        filter: &Filter,
+        after: Option<&PointId>,
+        limit: usize,
+        with: With,
+    ) -> Result<Vec<Record>> {
+        self.page(Some(filter), after, limit, with)
+    }
+
+    fn page(
+        &self,
+        filter: Option<&Filter>,
+        after: Option<&PointId>,
+        limit: usize,
+        with: With,
+    ) -> Result<Vec<Record>> {
         check_limit(limit)?;
+        let names = self.vector_names();
+        let filtering = filter.map(|filter| filtering(filter, &names)).transpose()?;
         let mut page: Vec<(PointId, &Segment, Slot)> = Vec::new();
-        for member in self.version.members() {
-            let found = member.segment.page(after, limit, self.seen).into_iter();
-            page.extend(found.map(|(id, slot)| (id, &member.segment, slot)));
+        for Member { segment, .. } in self.version.members() {
+            let found = match &filtering {
+                None => segment.page(after, limit, self.seen),
+                Some(filtering) => {
+                    let found = segment.page_passing(filtering, after, limit, self.seen);
+                    found.map_err(|e| self.located(segment, search_error(e)))?
+                }
+            };
+            page.extend(found.into_iter().map(|(id, slot)| (id, segment, slot)));
         }
         page.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         page.truncate(limit);
@@ -93,12 +142,15 @@ impl View {
             return Err(prepare::unknown_vector(&self.config, query.using));
         };
         prepare::query(query.using, config, query.vector)?;
+        let names = self.vector_names();
+        let filtering = query.filter.map(|filter| filtering(filter, &names)).transpose()?;
         let mut winners: Vec<Winner<'_>> = Vec::new();
         for member in self.version.members() {
             let bound =
                 (winners.len() == query.limit).then(|| winners.last().map(|last| last.distance)).flatten();
             let Query { vector: values, limit, depth, .. } = *query;
-            let ask = Ask { vector, query: values, limit, depth, seen: self.seen, bound };
+            let filter = filtering.as_ref();
+            let ask = Ask { vector, query: values, limit, depth, filter, seen: self.seen, bound };
             let searched =
                 SCRATCH.with_borrow_mut(|scratch| member.segment.search(&ask, &Budget::unlimited(), scratch));
             let (found, _) = searched.map_err(|e| self.located(&member.segment, search_error(e)))?;
@@ -121,6 +173,11 @@ impl View {
             damaged_file(member).map_or(Ok(()), Err)?;
         }
         Ok(())
+    }
+
+    /// The names of the vectors, in schema order.
+    fn vector_names(&self) -> Vec<&str> {
+        self.config.vectors().map(|(name, _)| name).collect()
     }
 
     /// An error that says which file is damaged, where the error at hand only says that one is.
@@ -160,6 +217,11 @@ impl View {
         }
         Ok(vectors)
     }
+}
+
+/// The filter made ready for segments with vectors of these names.
+fn filtering<'f>(filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
+    Filtering::new(filter, vectors).map_err(|e| Error::invalid(format!("filter: {e}")))
 }
 
 /// The payload of a row as of `seen`.
@@ -206,6 +268,9 @@ fn check_depth(depth: Depth) -> Result<()> {
         Depth::Breadth(ef) if !(1..=EF_MAX).contains(&ef) => {
             Err(Error::invalid(format!("ef is {ef}: it must be 1 to {EF_MAX}")))
         }
+        Depth::Margin(share) if !(0.0..=f32::MAX).contains(&share) => {
+            Err(Error::invalid(format!("margin is {share}: it must be finite and not negative")))
+        }
         Depth::Recall(recall) if !(RECALL_MIN..=RECALL_MAX).contains(&recall) => {
             Err(Error::invalid(format!("recall is {recall}: it must be {RECALL_MIN} to {RECALL_MAX}")))
         }
@@ -233,12 +298,17 @@ fn damage(error: OpenError) -> Error {
 
 fn search_error(error: SearchError) -> Error {
     use nearfield_ann::Stopped;
+    if let SearchError::Payload(error) = error {
+        return damage(error);
+    }
     let kind = match &error {
         SearchError::Shape(_) => ErrorKind::Invalid,
         SearchError::Stopped(Stopped::Cancelled) => ErrorKind::Cancelled,
         SearchError::Stopped(Stopped::Deadline | Stopped::Budget) => ErrorKind::Timeout,
         SearchError::Stopped(Stopped::Unreadable) => ErrorKind::Unavailable,
-        SearchError::Stopped(Stopped::Damaged) => ErrorKind::Corrupt,
+        SearchError::Stopped(Stopped::Damaged) | SearchError::FieldIndex(_) => ErrorKind::Corrupt,
+        SearchError::Filter(_) => ErrorKind::Invalid,
+        SearchError::Payload(_) => ErrorKind::Corrupt,
     };
     Error::caused(kind, "search", error)
 }

@@ -9,6 +9,7 @@ use nearfield_collection::{
 use nearfield_types::{Object, PointId, Seq};
 
 use crate::database::Shared;
+use crate::filter::Filter;
 
 /// A collection. A clone is another handle; all methods may be called from several threads.
 ///
@@ -128,6 +129,32 @@ impl Collection {
     pub fn scroll(&self, after: Option<&PointId>, limit: usize, with: With) -> Result<Vec<Record>> {
         self.shard.check_open()?;
         self.view().scroll(after, limit, with).map_err(|e| self.named(e))
+    }
+
+    /// As [`Collection::scroll`], of the points that pass `filter`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::get`], and `Invalid` if the filter is beyond a limit.
+    pub fn scroll_passing(
+        &self,
+        filter: &Filter,
+        after: Option<&PointId>,
+        limit: usize,
+        with: With,
+    ) -> Result<Vec<Record>> {
+        self.shard.check_open()?;
+        self.view().scroll_passing(filter, after, limit, with).map_err(|e| self.named(e))
+    }
+
+    /// How many points pass `filter`.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the filter is beyond a limit, `Corrupt` if stored bytes are damaged.
+    pub fn count_passing(&self, filter: &Filter) -> Result<u64> {
+        self.shard.check_open()?;
+        self.view().count_passing(filter).map_err(|e| self.named(e))
     }
 
     /// How many points there are.

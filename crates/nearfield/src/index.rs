@@ -31,7 +31,8 @@ pub use nearfield_segment::{Calibration, Quantization, Tier};
 use crate::{Error, ErrorKind, Result};
 use ids::Ids;
 
-/// Adding at least this many rows, and as many as there were, ends with a whole build: it sees all rows at once.
+/// With at least this many rows, of which as many came since the last whole build as it had seen, an addition ends with another: it
+/// sees all rows at once.
 const BUILD_ROWS_MIN: u32 = 1_000;
 /// Seeds levels and rotation where no other is given.
 const SEED: u64 = 42;
@@ -81,12 +82,12 @@ fn invalid_params(error: ParamsError) -> Error {
 /// How hard a search looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Breadth {
-    /// The larger of 64 and twice k.
+    /// As [`Breadth::Recall`] of 0.99. Fewer than 1,000 vectors are all scored.
     #[default]
     Auto,
     /// Keep this many candidates open, known as `ef`.
     Ef(u32),
-    /// As many as this share of the true answers needs, 0.5 to 0.999, by what was measured when the index was built; where nothing
+    /// As far as this share of the true answers needs, 0.5 to 0.999, by what was measured when the index was built; where nothing
     /// was, by a rule that is generous for usual data.
     Recall(f32),
     /// Score every vector.
@@ -119,7 +120,7 @@ pub struct IndexStats {
     pub tier: Tier,
     /// Levels, degrees and links of the graph.
     pub graph: GraphStats,
-    /// Recall by breadth, as measured when the index was built.
+    /// Recall by margin, as measured when the index was built.
     pub calibration: Calibration,
     /// Bytes of vectors in memory; 0 where they are mapped.
     pub vectors_memory: u64,
@@ -203,12 +204,12 @@ impl Index {
     }
 
     /// Adds the vectors in `rows`, one after another, under `ids`; without ids they are numbered on from the largest there ever
-    /// was. An id that is there already is replaced; a search that runs meanwhile may find neither vector. They are linked by `threads` threads, 0 for one a core, and can be found when
-    /// this returns.
+    /// was. An id that is there already is replaced; a search that runs meanwhile may find neither vector. They are linked by
+    /// `threads` threads, 0 for one a core, and can be found when this returns.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Invalid`] if lengths do not fit or a value is not finite, [`ErrorKind::Full`] past 2^31 rows,
+    /// [`ErrorKind::Invalid`] if lengths do not fit or a value is not finite, [`ErrorKind::Full`] past 2^31 rows or the last number,
     /// [`ErrorKind::Unsupported`] for a mapped index. Nothing was added then.
     pub fn add(&self, ids: Option<&[u64]>, rows: &[f32], threads: usize) -> Result<()> {
         let Held::Memory { rows: stored, index, writer, built } = &self.held else { return Err(read_only()) };
@@ -219,6 +220,11 @@ impl Index {
         let mut writer = writer.lock();
         if writer.len() as usize + count > SEGMENT_ROWS_MAX {
             let text = format!("{count} rows on top of {} are more than {SEGMENT_ROWS_MAX}", writer.len());
+            return Err(Error::new(ErrorKind::Full, text));
+        }
+        if ids.is_none() && !self.ids.can_number(count) {
+            let text =
+                format!("{count} rows without ids cannot be numbered on: the largest id is too near 2^64");
             return Err(Error::new(ErrorKind::Full, text));
         }
         // The ids first: a search that runs meanwhile must find the id of every row that it finds.

@@ -52,7 +52,7 @@
 //!
 //! # Reading order
 //!
-//! `format`, `row` (`tape`, `encode`, `decode`, `view`), `growing`, `sealed`, `path`, `text`, `filter`.
+//! `format`, `row` (`tape`, `encode`, `decode`, `view`), `growing`, `sealed`, `path`, `text`, `filter`, `index`.
 
 pub mod filter;
 pub mod format;

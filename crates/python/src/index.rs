@@ -111,8 +111,9 @@ impl Index {
 
     /// The k nearest points of one query, or of each row of a table: a named tuple (ids, distances).
     ///
-    /// ef: how many candidates the walk keeps; the larger of 64 and 2 k if nothing else is said.
-    /// recall: instead of ef, the share of the true neighbours to find, 0.5 to 0.999, by what was measured when the index was built.
+    /// ef: how many candidates the walk keeps.
+    /// recall: instead of ef, the share of the true neighbours to find, 0.5 to 0.999, by what was measured when the index was built;
+    ///     0.99 if nothing else is said. Below 1,000 vectors all are scored.
     /// threads: for a table of queries; 0 for all cores.
     /// exact: instead of both, score every vector.
     #[pyo3(signature = (queries, k=10, ef=None, recall=None, threads=1, *, exact=false))]

@@ -304,7 +304,7 @@ impl<'a> Trial<'a> {
         trial.truth = trial.ask_all(threads, &|trial, query, scratch| {
             let admitted = Estimate { low: 0, likely: rows.len().into(), high: rows.len().into() };
             let admit = AdmitIf::new(admitted, |slot| trial.hidden.binary_search(&slot).is_err());
-            let field = Field { rows, codes: None, graph: None, linked: 0, calibration: None, hidden: &[] };
+            let field = Field::bare(rows);
             let budget = Budget::unlimited();
             let ask = FieldAsk { query, depth: Depth::Exact, admit: &admit, budget: &budget, bound: None };
             let mut best = TopK::new(NEIGHBOURS, &BySlot);
@@ -325,8 +325,8 @@ impl<'a> Trial<'a> {
                 match ask(self, &self.queries[at], &mut scratch) {
                     Ok(hits) => *answers[at].lock() = hits,
                     Err(SearchError::Stopped(stopped)) => *failed.lock() = Some(stopped),
-                    // A stored row is a legal query.
-                    Err(SearchError::Shape(_)) => *failed.lock() = Some(Stopped::Damaged),
+                    // A stored row is a legal query, and there is no filter.
+                    Err(_) => *failed.lock() = Some(Stopped::Damaged),
                 }
             }
         });
@@ -351,6 +351,7 @@ impl<'a> Trial<'a> {
                 graph: Some(&built.graph),
                 linked: trial.rows.len(),
                 calibration: Some(calibration),
+                longest: calibration.longest,
                 hidden: &trial.hidden,
             };
             let budget = Budget::unlimited();

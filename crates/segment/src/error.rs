@@ -24,6 +24,9 @@ pub enum OpenError {
     /// A payload row cannot be read.
     #[error(transparent)]
     PayloadRow(#[from] nearfield_payload::ReadError),
+    /// A payload row is none.
+    #[error(transparent)]
+    PayloadBytes(#[from] nearfield_payload::RowError),
     /// The parts of a file contradict one another.
     #[error("the {part} contradict one another")]
     Damaged {
@@ -78,4 +81,13 @@ pub enum SearchError {
     /// It was stopped, or met damage.
     #[error(transparent)]
     Stopped(#[from] nearfield_ann::Stopped),
+    /// The filter is beyond a limit.
+    #[error(transparent)]
+    Filter(#[from] nearfield_payload::filter::FilterError),
+    /// A field index is damaged.
+    #[error(transparent)]
+    FieldIndex(#[from] nearfield_payload::index::IndexError),
+    /// A payload that the filter asks for cannot be read.
+    #[error(transparent)]
+    Payload(OpenError),
 }

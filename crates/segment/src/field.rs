@@ -69,11 +69,14 @@ pub struct Field<'a> {
     pub linked: u32,
     /// What was measured of the graph.
     pub calibration: Option<&'a Calibration>,
+    /// The length of the longest vector that is linked, where scores are products; else 0.
+    pub(crate) longest: f32,
     /// Slots that walks treat as if they were not there, ascending: see `build`.
     pub(crate) hidden: &'a [Slot],
 }
 
 /// One question to a field.
+#[derive(Clone, Copy)]
 pub struct FieldAsk<'a> {
     /// As long as the vectors, and finite.
     pub query: &'a [f32],
@@ -99,7 +102,7 @@ struct Work {
 impl<'a> Field<'a> {
     /// Rows without anything that makes searching them fast.
     pub(crate) fn bare(rows: &'a dyn VectorStore) -> Field<'a> {
-        Field { rows, codes: None, graph: None, linked: 0, calibration: None, hidden: &[] }
+        Field { rows, codes: None, graph: None, linked: 0, calibration: None, longest: 0.0, hidden: &[] }
     }
 }
 
@@ -133,10 +136,82 @@ impl Field<'_> {
                 stats
             }
             _ => {
-                let stats = self.walk(graph, &mut *exact, effort, ask, scratch, out)?;
+                let stats = if self.linked < self.rows.len() {
+                    // A slot may have been linked after the watermark was read: the scan offers it, and the walk must not.
+                    let mut below = Below { scorer: &mut *exact, end: Slot(self.linked) };
+                    self.walk(graph, &mut below, effort, ask, scratch, out)?
+                } else {
+                    self.walk(graph, &mut *exact, effort, ask, scratch, out)?
+                };
                 self.scan_raw(self.linked, ask, &mut *exact, scratch, out, stats)
             }
         }
+    }
+
+    /// Offers the nearest of `slots`, which ascend and are all admitted, to `out`, with exact scores. Codes decide which of them are worth
+    /// one, with their error allowed for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Field::search`].
+    pub(crate) fn search_among(
+        &self,
+        slots: &[Slot],
+        ask: &FieldAsk<'_>,
+        scratch: &mut Scratch,
+        out: &mut TopK<'_>,
+    ) -> Result<Stats, SearchError> {
+        let mut exact = self.rows.scorer(ask.query)?;
+        let ask = FieldAsk { admit: &AdmitAll, ..*ask };
+        let kept = out.k().saturating_mul(KEEP_FACTOR_MAX);
+        let codes = self.codes.filter(|_| slots.len() > kept);
+        let mut work = std::mem::take(scratch.state::<Work>());
+        let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
+        let stats = match scored {
+            Some(codes) => self.among_codes(codes, slots, &ask, &mut *exact, &mut work, scratch, out),
+            None => {
+                Ok(Among::new(slots).search(self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?)
+            }
+        };
+        *scratch.state::<Work>() = work;
+        stats
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one answer, each borrowed from another place"
+    )]
+    fn among_codes(
+        &self,
+        codes: &dyn Codes,
+        slots: &[Slot],
+        ask: &FieldAsk<'_>,
+        exact: &mut dyn Scorer,
+        work: &mut Work,
+        scratch: &mut Scratch,
+        out: &mut TopK<'_>,
+    ) -> Result<Stats, SearchError> {
+        let (slots, raw) = slots.split_at(slots.partition_point(|slot| slot.0 < codes.len()));
+        let tier = self.calibration.map_or(Tier::default(), |calibration| calibration.tier);
+        let precision = tier.precision().unwrap_or(Precision::Fine);
+        let mut keep = TopK::new(out.k().saturating_mul(KEEP_FACTOR_MAX), &BySlot);
+        let mut stats = {
+            let mut scorer = codes.scorer(&work.prepared, precision);
+            Among::new(slots).search(Search::new(&mut scorer, ask.admit, ask.budget), scratch, &mut keep)?
+        };
+        Self::keep_promising(codes, precision, keep, out.k(), work);
+        sort_finely(codes, work)?;
+        stats += rescore(codes, exact, ask, work, scratch, out)?;
+        stats += Among::new(raw).search(self.question(ask, exact, Effort::Auto), scratch, out)?;
+        Ok(stats)
+    }
+
+    /// Makes `work.slots` those of the kept candidates that go on to finer scores.
+    fn keep_promising(codes: &dyn Codes, precision: Precision, keep: TopK<'_>, k: usize, work: &mut Work) {
+        let hits = keep.into_sorted();
+        let count = promising(codes, &work.prepared, k, precision, &hits);
+        work.slots.clear();
+        work.slots.extend(hits[..count].iter().map(|hit| hit.slot));
     }
 
     /// The graph and how hard to look, where walking is worth while.
@@ -160,9 +235,8 @@ impl Field<'_> {
     }
 
     fn margin(&self, query: &[f32], k: usize, share: f32) -> Effort {
-        let longest = self.calibration.map_or(0.0, |calibration| calibration.longest);
         // No product is larger than that of the lengths; every other score is a distance.
-        let floor = if longest > 0.0 { -longest * length(query) } else { 0.0 };
+        let floor = if self.longest > 0.0 { -self.longest * length(query) } else { 0.0 };
         let rank = k.max(MARGIN_RANK_MIN);
         let breadth = rank.saturating_mul(MARGIN_BREADTH_FACTOR).max(MARGIN_BREADTH_MIN) as u32;
         Effort::Margin(Margin { rank: rank as u32, share, floor, breadth })
@@ -205,10 +279,9 @@ impl Field<'_> {
             }
             stats
         };
-        work.slots.clear();
-        let hits = keep.into_sorted();
-        let count = promising(codes, &work.prepared, out.k(), precision, &hits);
-        work.slots.extend(hits[..count].iter().map(|hit| hit.slot));
+        Self::keep_promising(codes, precision, keep, out.k(), work);
+        // What was encoded and linked since `coded` was read is scanned with the rows that have no code.
+        work.slots.retain(|slot| slot.0 < coded);
         if self.linked < coded {
             // A slot may have been linked after the watermark was read: then walk and scan have both found it.
             work.slots.sort_unstable();
@@ -282,6 +355,24 @@ impl Scorer for Hiding<'_> {
         self.scorer.score(slots, out)?;
         for (slot, score) in slots.iter().zip(out) {
             if self.hidden.binary_search(slot).is_ok() {
+                *score = Score::INFINITY;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A scorer for which the slots from `end` on have no vector.
+struct Below<'a> {
+    scorer: &'a mut dyn Scorer,
+    end: Slot,
+}
+
+impl Scorer for Below<'_> {
+    fn score(&mut self, slots: &[Slot], out: &mut [Score]) -> Result<(), Stopped> {
+        self.scorer.score(slots, out)?;
+        for (slot, score) in slots.iter().zip(out) {
+            if *slot >= self.end {
                 *score = Score::INFINITY;
             }
         }

@@ -282,6 +282,14 @@ impl Growing {
         }
     }
 
+    /// Calls `visit` with the payload of `slot` as of `seen`.
+    pub(crate) fn visit_payload(&self, slot: Slot, seen: Seq, visit: &mut dyn FnMut(&[u8])) {
+        match self.changes.patches.get(slot, seen) {
+            Some(patched) => visit(&patched),
+            None => visit(self.payload.row(slot).unwrap_or_default()),
+        }
+    }
+
     /// Bytes held in memory by rows, to a few per cent. Codes and graphs come on top: see [`Growing::index_memory`].
     pub fn bytes(&self) -> u64 {
         let rows: u64 = self.rows.iter().map(|rows| rows.memory()).sum();

@@ -4,6 +4,7 @@
 //! own beyond those it is told to use.
 
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -21,7 +22,7 @@ use parking_lot::Mutex;
 
 use crate::build::Built;
 use crate::calibration::Calibration;
-use crate::field::Field;
+use crate::field::{Field, length};
 
 /// Rows that choosing a codec looks at.
 const SAMPLE_ROWS: u32 = 4_096;
@@ -145,6 +146,8 @@ pub struct GrowingIndex {
     linking: Mutex<Linking>,
     /// What was measured when the index was built, if it was.
     calibration: Option<Calibration>,
+    /// The bits of the length of the longest row linked, where scores are products; else 0. Lengths order as their bits do.
+    longest: AtomicU32,
 }
 
 struct Linking {
@@ -166,6 +169,7 @@ impl GrowingIndex {
             linked: AtomicU32::new(0),
             linking: Mutex::new(Linking { codes: writer, linkers: Vec::new() }),
             calibration: None,
+            longest: AtomicU32::new(0),
         }
     }
 
@@ -203,6 +207,7 @@ impl GrowingIndex {
             graph: built.graph,
             linked: AtomicU32::new(linked),
             linking: Mutex::new(Linking { codes: writer, linkers: Vec::new() }),
+            longest: AtomicU32::new(built.calibration.longest.to_bits()),
             calibration: Some(built.calibration),
         }
     }
@@ -238,6 +243,7 @@ impl GrowingIndex {
         }
         let begin = self.linked.load(Ordering::Acquire);
         let end = end.min(begin.saturating_add(max));
+        self.note_lengths(begin..end);
         let target =
             Target { rows: &*self.rows, codes: self.codes.as_deref().map(|codes| codes as &dyn Codes) };
         target.each(begin..end, threads, &mut linking.linkers, &|slot, scorers, linker| {
@@ -245,6 +251,15 @@ impl GrowingIndex {
         })?;
         self.linked.store(end, Ordering::Release);
         Ok(self.backlog())
+    }
+
+    /// Notes how long these rows are, before any walk can meet them: a margin is measured from the lowest product there can be.
+    fn note_lengths(&self, slots: Range<u32>) {
+        if self.rows.shape().metric() == Metric::Dot {
+            for row in slots.filter_map(|slot| self.rows.row(Slot(slot))) {
+                self.longest.fetch_max(length(row).to_bits(), Ordering::Relaxed);
+            }
+        }
     }
 
     /// The rows and what makes searching them fast.
@@ -257,6 +272,7 @@ impl GrowingIndex {
             graph: Some(&self.graph),
             linked,
             calibration: self.calibration.as_ref(),
+            longest: f32::from_bits(self.longest.load(Ordering::Relaxed)),
             hidden: &[],
         }
     }
@@ -293,7 +309,7 @@ impl Target<'_> {
     /// With one thread the slots come in order.
     pub(crate) fn each(
         &self,
-        slots: std::ops::Range<u32>,
+        slots: Range<u32>,
         threads: usize,
         linkers: &mut Vec<Linker>,
         step: &Step<'_>,
@@ -368,6 +384,7 @@ impl SealedIndex {
             graph: Some(&self.graph),
             linked: rows.len(),
             calibration: Some(&self.calibration),
+            longest: self.calibration.longest,
             hidden: &[],
         }
     }
@@ -396,5 +413,29 @@ impl SealedIndex {
 impl fmt::Debug for SealedIndex {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SealedIndex({:?}, {})", self.graph, self.calibration.tier.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nearfield_vectors::Element;
+
+    use super::*;
+
+    #[test]
+    fn the_longest_row_is_known_as_soon_as_it_is_linked() {
+        let options =
+            IndexOptions { params: Params::new(4, 16).unwrap(), quantization: Quantization::None, seed: 1 };
+        for (metric, expected) in [(Metric::Dot, [0.0, 5.0, 13.0]), (Metric::Euclid, [0.0; 3])] {
+            let (mut writer, rows) = GrowingRows::create(Shape::new(2, metric, Element::F32).unwrap());
+            let index = GrowingIndex::new(rows, &options);
+            let mut longest = vec![index.field().longest];
+            for row in [[3.0, 4.0], [-5.0, 12.0]] {
+                writer.push(Some(&row)).unwrap();
+                index.catch_up(u32::MAX, 1).unwrap();
+                longest.push(index.field().longest);
+            }
+            assert_eq!(longest, expected);
+        }
     }
 }

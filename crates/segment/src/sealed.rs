@@ -258,6 +258,20 @@ impl Sealed {
         Estimate { low: if deaths == 0 { rows } else { 0 }, likely: rows.saturating_sub(deaths), high: rows }
     }
 
+    /// Calls `visit(i, row)` with the payload of each of `slots` as of `seen`, in order.
+    pub(crate) fn visit_payloads(
+        &self,
+        slots: &[Slot],
+        seen: Seq,
+        visit: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<(), OpenError> {
+        let patches = &self.changes.patches;
+        Ok(self.files.payload.read_many(slots, &mut |at, row| match patches.get(slots[at], seen) {
+            Some(patched) => visit(at, &patched),
+            None => visit(at, row),
+        })?)
+    }
+
     pub(crate) fn payload(&self, slot: Slot, seen: Seq) -> Result<Row, OpenError> {
         match self.changes.patches.get(slot, seen) {
             Some(patched) => Ok(patched),

@@ -9,6 +9,7 @@ use nearfield_vectors::VectorStore;
 use crate::changes::Changes;
 use crate::error::{OpenError, SearchError};
 use crate::field::{Depth, Field, FieldAsk};
+use crate::filtered::{self, Filtering, Passing};
 use crate::growing::Growing;
 use crate::patches::Row;
 use crate::sealed::Sealed;
@@ -33,6 +34,8 @@ pub struct Ask<'a> {
     pub limit: usize,
     /// How hard to look.
     pub depth: Depth,
+    /// Only rows that pass this.
+    pub filter: Option<&'a Filtering<'a>>,
     /// As of this Seq.
     pub seen: Seq,
     /// The worst exact distance that is still of use; answers beyond it are left out, equal ones stay.
@@ -63,6 +66,30 @@ impl Segment {
             Segment::Growing(growing) => growing.page(after, limit, seen),
             Segment::Sealed(sealed) => sealed.page(after, limit, seen),
         }
+    }
+
+    /// As [`Segment::page`], of the points that pass.
+    ///
+    /// # Errors
+    ///
+    /// [`SearchError`] if a payload or a field index is damaged.
+    pub fn page_passing(
+        &self,
+        filter: &Filtering<'_>,
+        after: Option<&PointId>,
+        limit: usize,
+        seen: Seq,
+    ) -> Result<Vec<(PointId, Slot)>, SearchError> {
+        Passing::new(self, seen, filter)?.page(after, limit)
+    }
+
+    /// The rows visible at `seen` that pass, ascending.
+    ///
+    /// # Errors
+    ///
+    /// As [`Segment::page_passing`].
+    pub fn passing(&self, filter: &Filtering<'_>, seen: Seq) -> Result<Vec<Slot>, SearchError> {
+        Passing::new(self, seen, filter)?.all()
     }
 
     /// How many points are visible at `seen`. O(rows) while growing, O(deaths) when sealed.
@@ -109,6 +136,29 @@ impl Segment {
         }
     }
 
+    /// Calls `visit(i, row)` with the encoded payload of each of `slots` as of `seen`, in order.
+    pub(crate) fn visit_payloads(
+        &self,
+        slots: &[Slot],
+        seen: Seq,
+        visit: &mut dyn FnMut(usize, &[u8]),
+    ) -> Result<(), OpenError> {
+        match self {
+            Segment::Growing(growing) => {
+                for (at, &slot) in slots.iter().enumerate() {
+                    growing.visit_payload(slot, seen, &mut |row| visit(at, row));
+                }
+                Ok(())
+            }
+            Segment::Sealed(sealed) => sealed.visit_payloads(slots, seen, visit),
+        }
+    }
+
+    /// Whether a row has the vector at place `vector`.
+    pub(crate) fn has_vector(&self, slot: Slot, vector: usize) -> bool {
+        self.store(vector).is_present(slot)
+    }
+
     /// The vector at place `vector` of a row, as it was given; `None` if the point has none.
     ///
     /// # Errors
@@ -136,12 +186,20 @@ impl Segment {
     /// # Errors
     ///
     /// [`SearchError`] if the query does not fit the vector, a block is damaged, or the budget ran out.
+    ///
+    /// # Complexity
+    ///
+    /// With a filter as without, or a test of every payload in doubt and a score of every row that passes, whichever is expected to be less;
+    /// at most the sum of both.
     pub fn search(
         &self,
         ask: &Ask<'_>,
         budget: &Budget<'_>,
         scratch: &mut Scratch,
     ) -> Result<(Vec<Found>, Stats), SearchError> {
+        if let Some(filtering) = ask.filter {
+            return filtered::search(self, ask, filtering, budget, scratch);
+        }
         let (found, stats) = self.search_among(ask, self.estimate(ask.seen), budget, scratch)?;
         if found.iter().all(|one| self.visible(one.slot, ask.seen)) {
             return Ok((found, stats));
@@ -177,14 +235,14 @@ impl Segment {
         }
     }
 
-    fn visible(&self, slot: Slot, seen: Seq) -> bool {
+    pub(crate) fn visible(&self, slot: Slot, seen: Seq) -> bool {
         match self {
             Segment::Growing(growing) => growing.visible(slot, seen),
             Segment::Sealed(sealed) => sealed.visible(slot, seen),
         }
     }
 
-    fn field(&self, vector: usize) -> Field<'_> {
+    pub(crate) fn field(&self, vector: usize) -> Field<'_> {
         match self {
             Segment::Growing(growing) => growing.field(vector),
             Segment::Sealed(sealed) => sealed.field(vector),

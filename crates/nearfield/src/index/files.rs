@@ -190,7 +190,10 @@ impl Index {
         let ids = Ids::new();
         ids.append(0, numbers.len(), Some(&numbers));
         let (shape, options) = (settings.shape, settings.options);
-        Ok(Index::in_memory(shape, options, writer, rows, index, ids, settings.count))
+        // What was too small to be measured had no whole build.
+        let measured = index.calibration().is_some_and(|calibration| !calibration.points.is_empty());
+        let built = if measured { settings.count } else { 0 };
+        Ok(Index::in_memory(shape, options, writer, rows, index, ids, built))
     }
 }
 

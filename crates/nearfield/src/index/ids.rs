@@ -80,7 +80,13 @@ impl Ids {
         Ids { by_slot, by_id: OnceLock::new(), dead, dead_count }
     }
 
-    /// Gives the slots from `first` on their ids; what had these before is dead.
+    /// Whether there are numbers left for so many vectors without ids.
+    pub(super) fn can_number(&self, count: usize) -> bool {
+        count as u64 <= NO_ID - self.map().read().next
+    }
+
+    /// Gives the slots from `first` on their ids; what had these before is dead. Without ids there are numbers left: see
+    /// [`Ids::can_number`].
     pub(super) fn append(&self, first: u32, count: usize, ids: Option<&[u64]>) {
         let BySlot::Memory { writer, .. } = &self.by_slot else { return };
         let mut map = self.map().write();

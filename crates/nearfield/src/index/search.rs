@@ -176,6 +176,7 @@ fn check_room(places: usize, ids: usize, distances: usize) -> Result<()> {
 fn failed(error: SearchError) -> Error {
     match error {
         SearchError::Shape(e) => Error::invalid(format!("query: {e}")),
-        SearchError::Stopped(e) => Error::caused(ErrorKind::Corrupt, "stored vectors cannot be read", e),
+        // Nothing is filtered here: what is left is damage.
+        e => Error::caused(ErrorKind::Corrupt, "stored vectors cannot be read", e),
     }
 }

@@ -198,9 +198,22 @@ fn searches_beside_an_addition_know_every_id() {
         while !adding.is_finished() {
             let found = index.search(&rows[..16], 10, Breadth::Auto, &mut ids, &mut distances).unwrap();
             assert!(ids[..found].iter().all(|id| (1_000_000..1_003_000).contains(id)), "{ids:?}");
+            let once: std::collections::BTreeSet<u64> = ids[..found].iter().copied().collect();
+            assert_eq!(once.len(), found, "{ids:?}");
         }
     });
     assert_eq!(index.len(), 3_000);
+}
+
+#[test]
+fn numbers_end_before_the_one_that_means_no_id() {
+    let index = Index::new(2, &IndexOptions::new(Metric::Euclid)).unwrap();
+    index.add(Some(&[u64::MAX - 2]), &[0.0; 2], 1).unwrap();
+    assert_eq!(index.add(None, &[1.0; 4], 1).unwrap_err().kind(), ErrorKind::Full);
+    index.add(None, &[1.0; 2], 1).unwrap();
+    assert!(index.contains(u64::MAX - 1) && index.len() == 2);
+    assert_eq!(index.add(None, &[2.0; 2], 1).unwrap_err().kind(), ErrorKind::Full);
+    assert_eq!(index.len(), 2);
 }
 
 #[test]
