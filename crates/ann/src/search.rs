@@ -104,10 +104,8 @@ pub enum Effort {
 /// is at most
 ///
 /// ```text
-/// worst + share * (worst - floor)        worst: the score of the result at `rank`
+/// worst + max(share * (worst - floor), slack)        worst: the score of the result at `rank`
 /// ```
-///
-/// Scores that are estimates may lie below the floor: then the margin has no width, and never a negative one.
 ///
 /// An easy query ends early and a hard one goes on, so the same mean recall costs fewer distances than a fixed breadth does: the rule
 /// of *Distance Adaptive Beam Search* (2505.15636).
@@ -119,6 +117,8 @@ pub struct Margin {
     pub share: f32,
     /// The lowest score there can be: 0 for distances.
     pub floor: Score,
+    /// The least width: how far scores may be off, where they are estimates. Not negative.
+    pub slack: Score,
     /// The most candidates a walk keeps, whatever the margin.
     pub breadth: u32,
 }
@@ -126,7 +126,7 @@ pub struct Margin {
 impl Margin {
     /// The highest score that is still looked at, where the result at `rank` has the score `worst`.
     pub fn limit(&self, worst: Score) -> Score {
-        worst + self.share * (worst - self.floor).max(0.0)
+        worst + (self.share * (worst - self.floor)).max(self.slack)
     }
 }
 
@@ -158,9 +158,9 @@ mod tests {
 
     #[test]
     fn a_margin_reaches_beyond_the_result_and_never_before_it() {
-        let margin = |floor| Margin { rank: 10, share: 0.5, floor, breadth: 64 };
+        let margin = |floor| Margin { rank: 10, share: 0.5, floor, slack: 0.125, breadth: 64 };
         assert_eq!((margin(0.0).limit(2.0), margin(-4.0).limit(-2.0)), (3.0, -1.0));
         // Estimates of distances near 0, and of products beyond the longest row.
-        assert_eq!((margin(0.0).limit(-0.25), margin(-4.0).limit(-6.0)), (-0.25, -6.0));
+        assert_eq!((margin(0.0).limit(-0.25), margin(-4.0).limit(-6.0)), (-0.125, -5.875));
     }
 }

@@ -211,11 +211,8 @@ impl Collection {
         self.check_writable()?;
         let mut manifest: Manifest = ledger.manifest.clone();
         let Some(entry) = manifest.segments.iter_mut().find(|entry| entry.id == number) else {
-            // Its folder goes with the segment.
-            return Err(Error::new(
-                ErrorKind::Busy,
-                format!("segment {number} is gone: its index is not needed"),
-            ));
+            // The segment was merged away, and its folder goes with it: the index is not needed.
+            return Ok(());
         };
         name_index(entry, vector, files);
         self.commit(&mut ledger, manifest)

@@ -328,12 +328,17 @@ impl<'a> Question<'a> {
             Effort::Breadth(ef) => (ef as usize).max(self.k),
             Effort::Margin(margin) => (margin.breadth as usize).max(self.k),
         };
-        let margin = if let Effort::Margin(margin) = self.effort { Some(margin) } else { None };
+        // A margin lets a walk keep more than it is likely to need: the frontier follows what is wanted.
+        let (margin, wanted) = match self.effort {
+            Effort::Margin(margin) => (Some(margin), self.k.max(margin.rank as usize).max(EF_AUTO_MIN)),
+            Effort::Auto | Effort::Breadth(_) => (None, ef),
+        };
         let ef = ef.clamp(1, (EF_MAX as usize).min(len as usize));
         let admits_all = estimate.low >= u64::from(len);
         let admit: Option<&dyn Admit> = if admits_all { None } else { Some(self.admit) };
         // What is not admitted may be all there is for a long way, whatever its share of the whole.
-        let frontier = if admits_all { ef } else { ef.saturating_mul(FRONTIER_FACTOR).min(len as usize) };
+        let broad = wanted.saturating_mul(FRONTIER_FACTOR).max(ef).min(len as usize);
+        let frontier = if admits_all { ef } else { broad };
         Some(Plan { level: 0, ef, frontier, margin, admit, budget: self.budget, cap: self.cap })
     }
 }

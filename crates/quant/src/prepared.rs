@@ -52,11 +52,6 @@ impl Prepared {
         Prepared::default()
     }
 
-    /// EXPERIMENT
-    pub fn parts(&self) -> (&[i8], f32, f32, i32) {
-        (self.code(), self.base, self.step, self.sum)
-    }
-
     /// The 8-bit values.
     pub(crate) fn code(&self) -> &[i8] {
         bytemuck::cast_slice(&self.code)

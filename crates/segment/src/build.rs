@@ -293,11 +293,11 @@ type AskOne<'f, 'a> = dyn Fn(&Trial<'a>, &[f32], &mut Scratch) -> Result<Vec<Hit
 
 impl<'a> Trial<'a> {
     fn new(rows: &'a dyn VectorStore, threads: usize) -> Result<Trial<'a>, Stopped> {
-        let step = (rows.len() / HELD_OUT).max(1);
-        let spread = (0..rows.len()).step_by(step as usize).map(Slot);
-        let mut hidden: Vec<Slot> = spread.filter(|&slot| rows.is_present(slot)).collect();
         // A small set would lose too much of itself.
-        hidden.truncate(HELD_OUT.min(rows.len() / 8) as usize);
+        let wanted = HELD_OUT.min(rows.len() / 8).max(1);
+        let spread = (0..rows.len()).step_by(rows.len().div_ceil(wanted).max(1) as usize).map(Slot);
+        let mut hidden: Vec<Slot> = spread.filter(|&slot| rows.is_present(slot)).collect();
+        hidden.truncate((rows.len() / 8) as usize);
         let mut queries = Vec::new();
         read(rows, &hidden, &mut |row| queries.extend(row.map(<[f32]>::to_vec)))?;
         let mut trial = Trial { rows, hidden, queries, truth: Vec::new() };

@@ -17,7 +17,7 @@ use nearfield_ann::{
     Admit, AdmitAll, Among, Budget, BySlot, Effort, Flat, Hit, Margin, Scorer, Scratch, Search, Stats,
     Stopped, TopK, VectorIndex,
 };
-use nearfield_quant::{Codec, Codes, Precision, Prepared, Quantizer};
+use nearfield_quant::{CodeRow, Codec, Codes, Precision, Prepared, Quantizer};
 use nearfield_types::{Score, Slot};
 use nearfield_vectors::VectorStore;
 
@@ -32,6 +32,8 @@ const KEEP_MORE: usize = 10;
 const KEEP_FACTOR_MAX: usize = 8;
 /// Both the k-th and the candidate may be off by as much as the stated error.
 const KEEP_ERRORS: f32 = 2.0;
+/// Rows looked at for one that has a code.
+const SLACK_ROWS: u32 = 8;
 /// The recall that a search gets which asks for none.
 const RECALL_AUTO: f32 = 0.99;
 /// A margin is measured from the k-th result, and from no earlier one than this: recall was measured there.
@@ -43,7 +45,7 @@ const MARGIN_BREADTH_MIN: usize = 2_048;
 /// How hard to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Depth {
-    /// As hard as is needed for a recall of 0.99.
+    /// As hard as is needed for a recall of 0.99; before that was measured, 64 candidates, or twice the results.
     #[default]
     Auto,
     /// Keep this many candidates open, known as `ef`.
@@ -139,9 +141,9 @@ impl Field<'_> {
                 let stats = if self.linked < self.rows.len() {
                     // A slot may have been linked after the watermark was read: the scan offers it, and the walk must not.
                     let mut below = Below { scorer: &mut *exact, end: Slot(self.linked) };
-                    self.walk(graph, &mut below, effort, ask, scratch, out)?
+                    self.walk(graph, &mut below, effort, ask, ask.bound, scratch, out)?
                 } else {
-                    self.walk(graph, &mut *exact, effort, ask, scratch, out)?
+                    self.walk(graph, &mut *exact, effort, ask, ask.bound, scratch, out)?
                 };
                 self.scan_raw(self.linked, ask, &mut *exact, scratch, out, stats)
             }
@@ -164,7 +166,8 @@ impl Field<'_> {
         let mut exact = self.rows.scorer(ask.query)?;
         let ask = FieldAsk { admit: &AdmitAll, ..*ask };
         let kept = out.k().saturating_mul(KEEP_FACTOR_MAX);
-        let codes = self.codes.filter(|_| slots.len() > kept);
+        let is_coded = self.calibration.is_none_or(|calibration| calibration.tier != Tier::Exact);
+        let codes = self.codes.filter(|_| is_coded && slots.len() > kept);
         let mut work = std::mem::take(scratch.state::<Work>());
         let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
         let stats = match scored {
@@ -208,7 +211,9 @@ impl Field<'_> {
 
     /// Makes `work.slots` those of the kept candidates that go on to finer scores.
     fn keep_promising(codes: &dyn Codes, precision: Precision, keep: TopK<'_>, k: usize, work: &mut Work) {
-        let hits = keep.into_sorted();
+        let mut hits = keep.into_sorted();
+        // A slot may have been linked after the watermark was read: then walk and scan have both found it.
+        hits.dedup_by_key(|hit| hit.slot);
         let count = promising(codes, &work.prepared, k, precision, &hits);
         work.slots.clear();
         work.slots.extend(hits[..count].iter().map(|hit| hit.slot));
@@ -216,7 +221,12 @@ impl Field<'_> {
 
     /// The graph and how hard to look, where walking is worth while.
     fn plan(&self, ask: &FieldAsk<'_>, k: usize) -> Option<(&dyn VectorIndex, Effort)> {
-        let graph = self.graph.filter(|_| self.linked >= GRAPH_ROWS_MIN && k < self.linked as usize / 4)?;
+        let graph = self.graph.filter(|_| self.linked >= GRAPH_ROWS_MIN)?;
+        // Among many dead rows, or for very many results, a walk meets too few that count.
+        let admitted = ask.admit.estimate().within(self.linked.into()).likely;
+        if admitted < u64::from(GRAPH_ROWS_MIN) || k as u64 >= admitted / 4 {
+            return None;
+        }
         let effort = match ask.depth {
             Depth::Exact => return None,
             Depth::Breadth(breadth) => Effort::Breadth(breadth),
@@ -239,7 +249,7 @@ impl Field<'_> {
         let floor = if self.longest > 0.0 { -self.longest * length(query) } else { 0.0 };
         let rank = k.max(MARGIN_RANK_MIN);
         let breadth = rank.saturating_mul(MARGIN_BREADTH_FACTOR).max(MARGIN_BREADTH_MIN) as u32;
-        Effort::Margin(Margin { rank: rank as u32, share, floor, breadth })
+        Effort::Margin(Margin { rank: rank as u32, share, floor, slack: 0.0, breadth })
     }
 
     fn question<'q>(&self, ask: &FieldAsk<'q>, scorer: &'q mut dyn Scorer, effort: Effort) -> Search<'q> {
@@ -268,10 +278,11 @@ impl Field<'_> {
             return Ok(Flat::new(self.rows.len()).search(self.question(ask, exact, effort), scratch, out)?);
         }
         let coded = codes.len();
+        let effort = with_slack(effort, codes, &work.prepared, precision);
         let mut keep = TopK::new(kept(out.k(), effort), &BySlot);
         let mut stats = {
             let mut coarse = codes.scorer(&work.prepared, precision);
-            let mut stats = self.walk(graph, &mut coarse, effort, ask, scratch, &mut keep)?;
+            let mut stats = self.walk(graph, &mut coarse, effort, ask, None, scratch, &mut keep)?;
             if self.linked < coded {
                 let tail = Flat::range(Slot(self.linked), Slot(coded));
                 let question = Search::new(&mut coarse, ask.admit, ask.budget);
@@ -282,22 +293,23 @@ impl Field<'_> {
         Self::keep_promising(codes, precision, keep, out.k(), work);
         // What was encoded and linked since `coded` was read is scanned with the rows that have no code.
         work.slots.retain(|slot| slot.0 < coded);
-        if self.linked < coded {
-            // A slot may have been linked after the watermark was read: then walk and scan have both found it.
-            work.slots.sort_unstable();
-            work.slots.dedup();
-        }
         sort_finely(codes, work)?;
         stats += rescore(codes, exact, ask, work, scratch, out)?;
         self.scan_raw(coded, ask, exact, scratch, out, stats)
     }
 
+    /// Walks the graph; a bound is one of scores like those of `scorer`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "the parts of one answer, each borrowed from another place"
+    )]
     fn walk(
         &self,
         graph: &dyn VectorIndex,
         scorer: &mut dyn Scorer,
         effort: Effort,
         ask: &FieldAsk<'_>,
+        bound: Option<Score>,
         scratch: &mut Scratch,
         out: &mut TopK<'_>,
     ) -> Result<Stats, SearchError> {
@@ -308,7 +320,7 @@ impl Field<'_> {
             hiding = Hiding { scorer, hidden: self.hidden };
             &mut hiding
         };
-        let question = Search { effort, ..Search::new(scorer, ask.admit, ask.budget) };
+        let question = Search { effort, bound, ..Search::new(scorer, ask.admit, ask.budget) };
         Ok(graph.search(question, scratch, out)?)
     }
 
@@ -329,6 +341,17 @@ impl Field<'_> {
         }
         Ok(stats)
     }
+}
+
+/// The same effort, with a margin no narrower than the scores of codes may be off: among near duplicates their order says nothing.
+fn with_slack(effort: Effort, codes: &dyn Codes, query: &Prepared, precision: Precision) -> Effort {
+    let Effort::Margin(margin) = effort else { return effort };
+    // Rows differ in length by little, or the first are as good a guess as any.
+    let rows = codes.rows();
+    let first =
+        (0..codes.len().min(SLACK_ROWS)).filter_map(|slot| rows.row(Slot(slot))).find(CodeRow::is_present);
+    let slack = first.map_or(0.0, |code| codes.codec().error_bound(query, code, precision));
+    Effort::Margin(Margin { slack, ..margin })
 }
 
 /// The breadth for a recall where a graph still grows and nothing was measured: 64 up to .96, 200 for .99, at most 1,024, for ten

@@ -94,7 +94,9 @@ const TRIAL_RECALL: f32 = 0.97;
 /// True unless the finest scores of the codec lose the nearest rows of the sample: of data with values of very unlike size, say.
 /// Asked before linking, because a graph chosen by bad scores is a bad graph.
 fn suits<'r>(codec: &Codec, shape: Shape, sample: impl Iterator<Item = &'r [f32]>) -> bool {
-    let sample: Vec<&[f32]> = sample.take(TRIAL_ROWS).collect();
+    let sample: Vec<&[f32]> = sample.collect();
+    let step = sample.len().div_ceil(TRIAL_ROWS).max(1);
+    let sample: Vec<&[f32]> = sample.into_iter().step_by(step).collect();
     if sample.len() < 4 * TRIAL_KEPT {
         return true;
     }

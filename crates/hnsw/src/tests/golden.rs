@@ -41,7 +41,7 @@ fn margins_end_walks() {
         }
         (found, distances)
     };
-    let margin = |share| Effort::Margin(Margin { rank: 10, share, floor: 0.0, breadth: 200 });
+    let margin = |share| Effort::Margin(Margin { rank: 10, share, floor: 0.0, slack: 0.0, breadth: 200 });
     let (wide, endless) = (work(margin(0.05)), work(margin(f32::MAX)));
     assert_eq!(endless, work(Effort::Breadth(200)));
     assert!(work(margin(0.0)).1 < wide.1 && wide.1 < endless.1);
