@@ -95,7 +95,10 @@ pub(crate) fn field_indexes() -> Vec<Vec<u8>> {
         "2024-01-02T03:04:05Z".into(),
         "550e8400-e29b-41d4-a716-446655440000".into(),
         vec![Value::from("verb"), Value::Null, Value::from(7i64)].into(),
-        Value::Object(Object::from_entries([("lon".to_owned(), Value::F64(2.5)), ("lat".to_owned(), 48i64.into())])),
+        Value::Object(Object::from_entries([
+            ("lon".to_owned(), Value::F64(2.5)),
+            ("lat".to_owned(), 48i64.into()),
+        ])),
         Value::Null,
     ];
     let phrases = TextConfig { phrase_matching: true, ..TextConfig::default() };
@@ -103,7 +106,8 @@ pub(crate) fn field_indexes() -> Vec<Vec<u8>> {
     let build = |config: IndexConfig| {
         let mut builder = FieldBuilder::new(config, Path::key("a")).expect("a sound configuration");
         for value in &values {
-            let row = encode(&Object::from_entries([("a".to_owned(), value.clone())])).expect("a small payload");
+            let row =
+                encode(&Object::from_entries([("a".to_owned(), value.clone())])).expect("a small payload");
             let row = AlignedBytes::from(row.as_slice());
             builder.push(&RowRef::new(&row).expect("a sound row")).expect("few rows");
         }
