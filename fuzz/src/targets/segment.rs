@@ -165,7 +165,8 @@ fn ask(segment: &Segment, verified: bool) {
         }
     }
     for (vector, query) in [&[1.0, -2.0, 0.5][..], &[3.0, 4.0]].into_iter().enumerate() {
-        let ask = Ask { vector, query, limit: 5, depth: Depth::Auto, seen: Seq::MAX, bound: None };
+        let ask =
+            Ask { vector, query, limit: 5, filter: None, depth: Depth::Auto, seen: Seq::MAX, bound: None };
         let searched = segment.search(&ask, &Budget::unlimited(), &mut Scratch::new());
         assert!(searched.is_ok() || !verified, "a verified file cannot be searched");
         let Ok((found, _)) = searched else { continue };
