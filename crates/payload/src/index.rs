@@ -1,6 +1,6 @@
 //! Field indexes: which rows have which values at one path, asked by the tests of a filter.
 //!
-//! **It refuses** to decide (plans do), to know segments, deaths and patches (the owner masks rows, [`bind`] tests them on what
+//! **It refuses** to decide (plans do), to know segments, deaths and patches (the owner masks rows, [`bind()`] tests them on what
 //! they are now), and to answer otherwise than [`Matcher`](crate::filter::Matcher) would: where an index cannot know, it says
 //! which rows must be tested.
 //!
