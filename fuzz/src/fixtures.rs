@@ -203,6 +203,9 @@ fn write_database(dir: Arc<dyn Dir>) -> nearfield::Result<()> {
     books.delete(&[id(6), id(21)])?;
     books.replace_payload(&[id(7)], Object::new())?;
     books.merge_payload(&[id(9), id(10)], payload(52))?;
+    books.create_field_index("text", &nearfield::FieldKind::Text.config())?;
+    books.create_field_index("list[]", &nearfield::FieldKind::Integer.config())?;
+    books.drop_field_index("list[]")?;
     db.close()
 }
 

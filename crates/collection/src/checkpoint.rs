@@ -215,8 +215,10 @@ impl Collection {
             manifest.next_segment += 1;
             let written = self.write_segment(&source, number, through)?;
             let sealed = written.map(|written| self.open_written(number, written)).transpose()?;
-            if let Some((written, _)) = &sealed {
-                manifest.segments.push(segment_entry(number, written));
+            if let Some((written, sealed)) = &sealed {
+                let mut entry = segment_entry(number, written);
+                self.seal_fields(number, sealed, &mut entry);
+                manifest.segments.push(entry);
             }
             sealing.push(Sealing { source, number, sealed });
         }
@@ -292,12 +294,15 @@ impl Collection {
 
     /// The commit point. If the manifest may have been replaced all the same, nobody knows which is the last: the shard stops.
     pub(crate) fn commit(&self, ledger: &mut Ledger, mut manifest: Manifest) -> Result<()> {
-        manifest.synced = self.synced_seq().max(manifest.flushed);
+        let dropped = self.put_fields(ledger, &mut manifest)?;
+        manifest.synced = self.synced_seq().max(manifest.flushed).max(manifest.fields.changed);
         manifest.previous_crc = crc32c(&ledger.manifest.encode());
         match ledger.cell.swap_if(Some(ledger.version), &manifest.encode()) {
             Ok(version) => {
                 ledger.version = version;
                 ledger.previous = Some(std::mem::replace(&mut ledger.manifest, manifest));
+                // What cannot be removed now is removed at the next opening.
+                dropped.iter().for_each(|path| drop(self.dir.remove(path)));
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -353,6 +358,8 @@ impl Collection {
             }
         }
         self.install(members, Arc::clone(version.head()));
+        // What was dropped while it was written.
+        self.retain_fields();
     }
 
     /// Releases what neither of the last two manifests needs. Failing to is harmless; it is tried again next time.

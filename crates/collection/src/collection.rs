@@ -1,6 +1,6 @@
 //! The collection: one shard with its log, its versions and its one writer.
 //!
-//! Locks, always taken in this order: `indexing` (one index is built at a time), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
+//! Locks, always taken in this order: `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
 //! readers take and the Seq they may see). Readers take none of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -17,6 +17,7 @@ use crate::checkpoint::Ledger;
 use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::indexing::Indexing;
+use crate::manifest::Fields;
 use crate::version::{Member, Version};
 use crate::view::View;
 
@@ -131,6 +132,8 @@ pub struct Collection {
     pub(crate) checkpoint: Mutex<Ledger>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) indexing: Indexing,
+    /// The payload indexes as applied. Changed by the writer alone.
+    pub(crate) fields: ArcSwap<Fields>,
     reveal: Mutex<()>,
     syncer: OnceLock<Arc<dyn Syncer>>,
     /// The last operation that is whole in memory.
@@ -168,6 +171,7 @@ impl Collection {
         let flushed = ledger.manifest.flushed;
         let schema = crate::recovery::schema_of(&config);
         let head = Arc::new(Growing::new(&schema));
+        let fields = ledger.manifest.fields.clone();
         Collection {
             dir,
             folder,
@@ -178,6 +182,7 @@ impl Collection {
             checkpoint: Mutex::new(ledger),
             writer: Mutex::new(Writer { log: None }),
             indexing: Indexing::default(),
+            fields: ArcSwap::from_pointee(fields),
             reveal: Mutex::new(()),
             syncer: OnceLock::new(),
             applied: AtomicU64::new(flushed.0),
@@ -205,7 +210,7 @@ impl Collection {
     pub fn view(&self) -> View {
         let version = self.current.load_full();
         let seen = version.visible();
-        View { version, config: Arc::clone(&self.config), seen }
+        View { version, config: Arc::clone(&self.config), fields: self.fields.load_full(), seen }
     }
 
     /// Makes everything applied so far survive power loss; returns the last Seq that does.
@@ -325,7 +330,10 @@ impl Collection {
         }
         if self.options.inline_maintenance {
             // The write is done, whatever becomes of the sealing: it is tried again, and what poisons shows at the next write.
-            let _ = self.maintain_segments().and_then(|()| self.maintain_indexes());
+            let _ = self
+                .maintain_segments()
+                .and_then(|()| self.maintain_indexes())
+                .and_then(|()| self.settle_fields());
         }
         Ok(())
     }

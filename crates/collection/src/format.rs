@@ -5,7 +5,7 @@ pub const CELL_MAGIC: [u8; 4] = *b"NFmf";
 /// Version of the cell's frame.
 pub const CELL_VERSION: u16 = 1;
 /// Version of the shard manifest inside the cell.
-pub const MANIFEST_VERSION: u16 = 2;
+pub const MANIFEST_VERSION: u16 = 3;
 /// The oldest shard manifest that is read: its vectors are indexed as usual.
 pub const MANIFEST_READ_VERSION: u16 = 1;
 /// Version of the operations inside log frames.
@@ -17,6 +17,10 @@ pub const OPERATION_UPSERT: u8 = 1;
 pub const OPERATION_DELETE: u8 = 2;
 /// Log operation: payloads replaced in place.
 pub const OPERATION_PATCH: u8 = 3;
+/// Log operation: a payload index made.
+pub const OPERATION_CREATE_FIELD: u8 = 4;
+/// Log operation: a payload index dropped.
+pub const OPERATION_DROP_FIELD: u8 = 5;
 
 /// Id kind in log operations: u64.
 pub const ID_NUMBER: u8 = 1;
@@ -37,6 +41,8 @@ pub const FILE_DELTA: u8 = 4;
 pub const FILE_CODES: u8 = 5;
 /// File kind in manifests: graph of one named vector.
 pub const FILE_GRAPH: u8 = 6;
+/// File kind in manifests: index of a payload field.
+pub const FILE_FIELD: u8 = 7;
 
 /// Quantization in manifests: chosen by metric and dimension.
 pub const QUANTIZATION_AUTO: u8 = 0;

@@ -2,12 +2,12 @@
 //!
 //! Nothing here is on the way of a write, save when it has to be slowed down. Indexes are derived: whatever fails here is tried
 //! again later and costs time, never data. It refuses to start threads that outlive a call: whoever owns the collection calls
-//! [`Collection::maintain_links`] and [`Collection::maintain_indexes`].
+//! [`Collection::maintain_links`] and [`Collection::maintain_indexes`]. Payload indexes go the same way: see `fields`.
 //!
 //! | step of an index | a crash here leaves |
 //! |---|---|
 //! | build it in memory | nothing |
-//! | write `codes-<v>` and `graph-<v>` into the segment's folder, sync files and folder | files no manifest names, removed at the next open |
+//! | write `codes-<v>` and `graph-<v>`, or `field-<n>`, into the segment's folder, sync files and folder | files no manifest names, removed at the next open |
 //! | swap the manifest: **the commit point** | the new state |
 //! | attach it to the segment in memory | the new state |
 
@@ -20,8 +20,8 @@ use nearfield_ann::Stopped;
 use nearfield_codec::Summary;
 use nearfield_platform::Dir;
 use nearfield_segment::{
-    Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build, codes_file, graph_file, open_index,
-    write_index,
+    Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build, codes_file, field_file, graph_file,
+    open_index, write_index,
 };
 use parking_lot::Mutex;
 
@@ -48,6 +48,10 @@ pub(crate) struct Indexing {
     halted: AtomicBool,
     /// Indexes found damaged or missing at the opening.
     damaged: AtomicU64,
+    /// Held while payload indexes are built, which is seldom long and does not wait for graphs.
+    pub(crate) fields: Mutex<()>,
+    /// A payload index was dropped, and the manifest may still name its files.
+    pub(crate) dropped: AtomicBool,
 }
 
 impl Indexing {
@@ -64,7 +68,7 @@ impl Indexing {
         self.heritage.lock().insert(number, graphs);
     }
 
-    fn halted(&self) -> bool {
+    pub(crate) fn halted(&self) -> bool {
         self.halted.load(Ordering::Relaxed)
     }
 }
@@ -116,6 +120,9 @@ impl Collection {
             self.check_open()?;
             if self.indexing.halted() {
                 return Err(closed());
+            }
+            if self.follow_fields()? | self.maintain_fields()? {
+                continue;
             }
             let Some(growing) = self.unlinked() else {
                 if self.unindexed().is_none() {
@@ -189,7 +196,7 @@ impl Collection {
         };
         let built = built.map_err(|e| stopped(&format!("building the index of segment {number}"), e))?;
         let folder = segment_folder(&self.folder, number);
-        let written = remove_index(&*self.dir, &folder, vector)
+        let written = remove_files(&*self.dir, &folder, &[graph_file(vector), codes_file(vector)])
             .and_then(|()| {
                 write_index(&*self.dir, &folder, vector, built.codes(), &built.graph, &built.calibration)
             })
@@ -200,13 +207,21 @@ impl Collection {
             open_index(&*self.dir, &folder, vector, sealed.rows(), Some(&written)).map_err(|(path, e)| {
                 Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
             })?;
-        self.commit_index(number, vector, &written)?;
+        let kinds = [FileKind::Codes(vector as u16), FileKind::Graph(vector as u16)];
+        let named =
+            written.codes.map(|codes| (kinds[0], codes)).into_iter().chain([(kinds[1], written.graph)]);
+        self.commit_files(number, &kinds, named)?;
         sealed.attach(vector, index, &written);
         Ok(())
     }
 
-    /// Names the files of an index in the manifest.
-    fn commit_index(&self, number: u64, vector: usize, files: &IndexFiles) -> Result<()> {
+    /// Names files of an index in the manifest, in the place of those of these kinds that there were.
+    pub(crate) fn commit_files(
+        &self,
+        number: u64,
+        kinds: &[FileKind],
+        files: impl IntoIterator<Item = (FileKind, Summary)>,
+    ) -> Result<()> {
         let mut ledger = self.checkpoint.lock();
         self.check_writable()?;
         let mut manifest: Manifest = ledger.manifest.clone();
@@ -214,14 +229,14 @@ impl Collection {
             // The segment was merged away, and its folder goes with it: the index is not needed.
             return Ok(());
         };
-        name_index(entry, vector, files);
+        name_files(entry, kinds, files);
         self.commit(&mut ledger, manifest)
     }
 }
 
 /// Removes what an attempt that was never committed left, or a damaged index.
-fn remove_index(dir: &dyn Dir, folder: &str, vector: usize) -> io::Result<()> {
-    for file in [graph_file(vector), codes_file(vector)] {
+pub(crate) fn remove_files(dir: &dyn Dir, folder: &str, files: &[String]) -> io::Result<()> {
+    for file in files {
         match dir.remove(&format!("{folder}/{file}")) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
             _ => {}
@@ -230,16 +245,18 @@ fn remove_index(dir: &dyn Dir, folder: &str, vector: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts the files of an index into the entry of its segment, in the place of those there were.
-fn name_index(entry: &mut SegmentEntry, vector: usize, files: &IndexFiles) {
-    let kinds = [FileKind::Codes(vector as u16), FileKind::Graph(vector as u16)];
+/// Puts the files of an index into the entry of its segment, in the place of those of these kinds that there were.
+fn name_files(
+    entry: &mut SegmentEntry,
+    kinds: &[FileKind],
+    files: impl IntoIterator<Item = (FileKind, Summary)>,
+) {
     let before =
         entry.files.iter().filter(|file| kinds.contains(&file.kind)).map(|file| file.generation).max();
     let generation = before.map_or(0, |generation| generation.wrapping_add(1));
     entry.files.retain(|file| !kinds.contains(&file.kind));
-    let named = |kind, summary: Summary| FileEntry { kind, generation, summary };
-    entry.files.extend(files.codes.map(|codes| named(kinds[0], codes)));
-    entry.files.push(named(kinds[1], files.graph));
+    let named = |(kind, summary)| FileEntry { kind, generation, summary };
+    entry.files.extend(files.into_iter().map(named));
 }
 
 /// The files of the index of `vector` that the manifest names, if it has one.
@@ -269,14 +286,14 @@ pub(crate) fn open_indexes(
     damaged
 }
 
-/// Removes index files that no manifest names: attempts that were never committed. Failing to is harmless.
-pub(crate) fn remove_unnamed_indexes(dir: &dyn Dir, folder: &str, kept: &[&Manifest]) {
-    for id in kept.iter().flat_map(|manifest| manifest.segments.iter().map(|entry| entry.id)) {
-        let folder = segment_folder(folder, id);
-        let entries = kept.iter().flat_map(|manifest| &manifest.segments).filter(|entry| entry.id == id);
-        let named: Vec<String> = entries.flat_map(|entry| &entry.files).filter_map(index_name).collect();
+/// Removes index files that the newest manifest does not name: attempts that were never committed, and what was dropped. Failing to is
+/// harmless.
+pub(crate) fn remove_unnamed_indexes(dir: &dyn Dir, folder: &str, newest: &Manifest) {
+    for entry in &newest.segments {
+        let folder = segment_folder(folder, entry.id);
+        let named: Vec<String> = entry.files.iter().filter_map(index_name).collect();
         for entry in dir.list(&folder).unwrap_or_default() {
-            let derived = entry.name.starts_with("codes-") || entry.name.starts_with("graph-");
+            let derived = ["codes-", "graph-", "field-"].iter().any(|kind| entry.name.starts_with(kind));
             if derived && !named.contains(&entry.name) {
                 let _ = dir.remove(&format!("{folder}/{}", entry.name));
             }
@@ -284,10 +301,11 @@ pub(crate) fn remove_unnamed_indexes(dir: &dyn Dir, folder: &str, kept: &[&Manif
     }
 }
 
-fn index_name(file: &FileEntry) -> Option<String> {
+pub(crate) fn index_name(file: &FileEntry) -> Option<String> {
     match file.kind {
         FileKind::Codes(vector) => Some(codes_file(vector.into())),
         FileKind::Graph(vector) => Some(graph_file(vector.into())),
+        FileKind::Field(created) => Some(field_file(created)),
         FileKind::Ids | FileKind::Payload | FileKind::Vectors(_) | FileKind::Delta => None,
     }
 }

@@ -1,7 +1,8 @@
 //! One durable collection: its log, its versions, its one writer, checkpoints and recovery.
 //!
 //! **It refuses** to know other collections, aliases, protocols and threads: whoever owns it calls [`Collection::maintain_log`],
-//! [`Collection::maintain_segments`], [`Collection::maintain_links`] and [`Collection::maintain_indexes`].
+//! [`Collection::maintain_segments`], [`Collection::maintain_links`], [`Collection::maintain_indexes`],
+//! [`Collection::follow_fields`] and [`Collection::maintain_fields`].
 //!
 //! # Invariants
 //!
@@ -17,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `indexing`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `indexing`, `fields`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -25,6 +26,7 @@ mod checkpoint;
 mod collection;
 mod config;
 mod error;
+mod fields;
 pub mod format;
 mod indexing;
 mod manifest;
@@ -43,8 +45,10 @@ pub use cell::{Cell, CellError, ManifestCell, Versioned, decode as decode_cell};
 pub use collection::{Collection, CollectionOptions, Durability};
 pub use config::{CollectionConfig, IndexConfig, VectorConfig};
 pub use error::{Error, ErrorKind, Result};
-pub use manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
-pub use nearfield_segment::{Depth, Quantization};
+pub use fields::{FieldIndexInfo, FieldIndexState};
+pub use manifest::{Fields, FileEntry, FileKind, Manifest, SegmentEntry};
+pub use nearfield_payload::index::{IndexConfig as FieldConfig, IndexKind as FieldKind, IndexMemory};
+pub use nearfield_segment::{Depth, PayloadField, Quantization};
 pub use point::{DiskBytes, Hit, NamedVectors, Point, Query, Record, Stats, Vectors, With};
 pub use recovery::OpenReport;
 pub use view::View;

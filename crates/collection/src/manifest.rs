@@ -2,16 +2,20 @@
 //!
 //! Names given by users stand only here; files are numbered. Sizes are compared, never allocated from.
 
+use std::sync::Arc;
+
 use nearfield_codec::{DecodeError, Decoder, Encoder, Summary};
-use nearfield_segment::Quantization;
-use nearfield_types::limits::{DIMENSION_MAX, NAME_BYTES_MAX};
+use nearfield_segment::{PayloadField, Quantization};
+use nearfield_types::limits::{DIMENSION_MAX, FIELD_INDEXES_MAX, NAME_BYTES_MAX};
 use nearfield_types::{Metric, Seq};
 
 use crate::config::{CollectionConfig, IndexConfig};
 use crate::format::{
-    FILE_CODES, FILE_DELTA, FILE_GRAPH, FILE_IDS, FILE_PAYLOAD, FILE_VECTORS, MANIFEST_READ_VERSION,
-    MANIFEST_VERSION, QUANTIZATION_AUTO, QUANTIZATION_NONE, QUANTIZATION_ROTATED, QUANTIZATION_SCALAR,
+    FILE_CODES, FILE_DELTA, FILE_FIELD, FILE_GRAPH, FILE_IDS, FILE_PAYLOAD, FILE_VECTORS,
+    MANIFEST_READ_VERSION, MANIFEST_VERSION, QUANTIZATION_AUTO, QUANTIZATION_NONE, QUANTIZATION_ROTATED,
+    QUANTIZATION_SCALAR,
 };
+use crate::operation::{decode_field, encode_field};
 
 /// What a file of a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,8 @@ pub enum FileKind {
     Codes(u16),
     /// The graph of the vector at this place. Derived: it may be lost.
     Graph(u16),
+    /// The payload index that this operation made. Derived: it may be lost.
+    Field(Seq),
 }
 
 /// One file, as it must be found.
@@ -56,6 +62,15 @@ pub struct SegmentEntry {
     pub delta: Option<(u64, FileEntry)>,
 }
 
+/// The payload indexes that there are.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Fields {
+    /// The last operation that changed them.
+    pub changed: Seq,
+    /// In the order in which they were made.
+    pub list: Vec<Arc<PayloadField>>,
+}
+
 /// The value in a shard's cell.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
@@ -73,6 +88,8 @@ pub struct Manifest {
     pub previous_crc: u32,
     /// The vectors.
     pub config: CollectionConfig,
+    /// The payload indexes when the manifest was written, which may be after `flushed`.
+    pub fields: Fields,
     /// The sealed segments, oldest first.
     pub segments: Vec<SegmentEntry>,
 }
@@ -87,6 +104,11 @@ impl Manifest {
         for (name, vector) in self.config.vectors() {
             out.counted(name.as_bytes()).u32(vector.dim).u8(vector.metric.code());
             encode_index(&mut out, &vector.index);
+        }
+        out.u64(self.fields.changed.0).u32(self.fields.list.len() as u32);
+        for field in &self.fields.list {
+            out.u64(field.created.0);
+            encode_field(&mut out, &field.path, &field.config);
         }
         out.u32(self.segments.len() as u32);
         for segment in &self.segments {
@@ -123,17 +145,29 @@ impl Manifest {
         let (collection, wal) = (decoder.array()?, decoder.array()?);
         let (flushed, synced, next_segment) = (Seq(decoder.u64()?), Seq(decoder.u64()?), decoder.u64()?);
         let config = decode_config(&mut decoder, version)?;
+        let fields = if version < 3 { Fields::default() } else { decode_fields(&mut decoder, synced)? };
+        let naming = Naming { version, vectors: config.vectors().len(), fields: &fields };
         let count = decoder.count(8 + 4 + 8 + 4 + 1)?;
         let mut segments: Vec<SegmentEntry> = Vec::with_capacity(count);
         for _ in 0..count {
-            let segment = decode_segment(&mut decoder, config.vectors().len())?;
+            let segment = decode_segment(&mut decoder, &naming)?;
             if segment.id >= next_segment || segments.iter().any(|other| other.id == segment.id) {
                 return Err(decoder.range_error(segment.id));
             }
             segments.push(segment);
         }
         decoder.finish()?;
-        Ok(Manifest { collection, wal, flushed, synced, next_segment, previous_crc, config, segments })
+        Ok(Manifest {
+            collection,
+            wal,
+            flushed,
+            synced,
+            next_segment,
+            previous_crc,
+            config,
+            fields,
+            segments,
+        })
     }
 }
 
@@ -141,20 +175,33 @@ fn encode_file(out: &mut Encoder, file: &FileEntry) {
     let (code, place) = match file.kind {
         FileKind::Ids => (FILE_IDS, 0),
         FileKind::Payload => (FILE_PAYLOAD, 0),
-        FileKind::Vectors(place) => (FILE_VECTORS, place),
+        FileKind::Vectors(place) => (FILE_VECTORS, place.into()),
         FileKind::Delta => (FILE_DELTA, 0),
-        FileKind::Codes(place) => (FILE_CODES, place),
-        FileKind::Graph(place) => (FILE_GRAPH, place),
+        FileKind::Codes(place) => (FILE_CODES, place.into()),
+        FileKind::Graph(place) => (FILE_GRAPH, place.into()),
+        FileKind::Field(created) => (FILE_FIELD, created.0),
     };
-    out.u8(code).u16(place).u32(file.generation);
+    out.u8(code).u64(place).u32(file.generation);
     out.u64(file.summary.length)
         .u64(file.summary.crc64)
         .bytes(&file.summary.blake3)
         .u32(file.summary.tables_crc);
 }
 
-fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, DecodeError> {
-    let (code, place, generation) = (decoder.u8()?, decoder.u16()?, decoder.u32()?);
+/// What files may be named after.
+struct Naming<'a> {
+    version: u16,
+    vectors: usize,
+    fields: &'a Fields,
+}
+
+fn decode_file(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<FileEntry, DecodeError> {
+    let code = decoder.u8()?;
+    let number = if naming.version < 3 { decoder.u16()?.into() } else { decoder.u64()? };
+    let generation = decoder.u32()?;
+    let named = |created: &Seq| naming.fields.list.iter().any(|field| field.created == *created);
+    // What is not named after a vector has 0, and what is past all vectors fits none of the kinds.
+    let (place, vectors) = (u16::try_from(number).unwrap_or(u16::MAX), naming.vectors);
     let kind = match code {
         FILE_IDS => FileKind::Ids,
         FILE_PAYLOAD => FileKind::Payload,
@@ -162,6 +209,7 @@ fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, D
         FILE_DELTA => FileKind::Delta,
         FILE_CODES if usize::from(place) < vectors => FileKind::Codes(place),
         FILE_GRAPH if usize::from(place) < vectors => FileKind::Graph(place),
+        FILE_FIELD if named(&Seq(number)) => FileKind::Field(Seq(number)),
         _ => return Err(decoder.range_error(u64::from(code))),
     };
     let summary = Summary {
@@ -171,6 +219,29 @@ fn decode_file(decoder: &mut Decoder<'_>, vectors: usize) -> Result<FileEntry, D
         tables_crc: decoder.u32()?,
     };
     Ok(FileEntry { kind, generation, summary })
+}
+
+fn decode_fields(decoder: &mut Decoder<'_>, synced: Seq) -> Result<Fields, DecodeError> {
+    let changed = Seq(decoder.u64()?);
+    // A manifest is written when what it says is durable.
+    if changed > synced {
+        return Err(decoder.range_error(changed.0));
+    }
+    let count = decoder.count(8 + 4 + 4)?;
+    if count > FIELD_INDEXES_MAX {
+        return Err(decoder.range_error(count as u64));
+    }
+    let mut list: Vec<Arc<PayloadField>> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let created = Seq(decoder.u64()?);
+        let (path, config) = decode_field(decoder)?;
+        let last = list.last().map_or(Seq::ZERO, |field| field.created);
+        if created <= last || created > changed || list.iter().any(|field| field.path == path) {
+            return Err(decoder.range_error(created.0));
+        }
+        list.push(Arc::new(PayloadField { created, path, config }));
+    }
+    Ok(Fields { changed, list })
 }
 
 fn encode_index(out: &mut Encoder, index: &IndexConfig) {
@@ -217,13 +288,13 @@ fn decode_config(decoder: &mut Decoder<'_>, version: u16) -> Result<CollectionCo
     Ok(config)
 }
 
-fn decode_segment(decoder: &mut Decoder<'_>, vectors: usize) -> Result<SegmentEntry, DecodeError> {
+fn decode_segment(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<SegmentEntry, DecodeError> {
     let (id, rows, codec_epoch) = (decoder.u64()?, decoder.u32()?, decoder.u64()?);
     let count = decoder.count(7 + 52)?;
-    let files = (0..count).map(|_| decode_file(decoder, vectors)).collect::<Result<Vec<_>, _>>()?;
+    let files = (0..count).map(|_| decode_file(decoder, naming)).collect::<Result<Vec<_>, _>>()?;
     let delta = match decoder.u8()? {
         0 => None,
-        1 => Some((decoder.u64()?, decode_file(decoder, vectors)?)),
+        1 => Some((decoder.u64()?, decode_file(decoder, naming)?)),
         other => return Err(decoder.range_error(u64::from(other))),
     };
     Ok(SegmentEntry { id, rows, codec_epoch, files, delta })
@@ -231,6 +302,9 @@ fn decode_segment(decoder: &mut Decoder<'_>, vectors: usize) -> Result<SegmentEn
 
 #[cfg(test)]
 mod tests {
+    use nearfield_payload::Path;
+    use nearfield_payload::index::IndexKind;
+
     use super::*;
 
     fn sample() -> Manifest {
@@ -240,8 +314,10 @@ mod tests {
         let index = IndexConfig { m: 24, ef_construct: 200, quantization: scalar };
         let config = CollectionConfig::new(3, Metric::Cosine).vector("image", 5, Metric::Euclid).index(index);
         let truth = [FileKind::Ids, FileKind::Payload, FileKind::Vectors(1)];
-        let derived = [FileKind::Codes(0), FileKind::Graph(1)];
+        let derived = [FileKind::Codes(0), FileKind::Graph(1), FileKind::Field(Seq(150))];
         let files: Vec<_> = truth.into_iter().chain(derived).map(file).collect();
+        let path = Path::key("a.b");
+        let field = PayloadField { created: Seq(150), path, config: IndexKind::Text.config() };
         let with_delta = Some((9, file(FileKind::Delta)));
         Manifest {
             collection: [1; 16],
@@ -251,6 +327,7 @@ mod tests {
             next_segment: 3,
             previous_crc: 7,
             config,
+            fields: Fields { changed: Seq(151), list: vec![Arc::new(field)] },
             segments: vec![
                 SegmentEntry { id: 1, rows: 10, codec_epoch: 0, files: files.clone(), delta: None },
                 SegmentEntry { id: 2, rows: 11, codec_epoch: 0, files, delta: with_delta },
@@ -268,20 +345,50 @@ mod tests {
     }
 
     #[test]
-    fn manifests_of_version_1_are_read() {
+    fn manifests_of_older_versions_are_read() {
         let summary = Summary { length: 1, crc64: 2, blake3: [3; 32], tables_crc: 4 };
         let config = CollectionConfig::new(3, Metric::Cosine);
         let files = vec![FileEntry { kind: FileKind::Ids, generation: 0, summary }];
         let segments = vec![SegmentEntry { id: 1, rows: 10, codec_epoch: 0, files, delta: None }];
-        let manifest = Manifest { config, segments, ..sample() };
+        let manifest = Manifest { config, fields: Fields::default(), segments, ..sample() };
         let mut bytes = manifest.encode();
-        bytes[0] = 1;
         // After the head, the three Seqs, the count of vectors, and the name, dimension and metric of the one there is.
         let index = 8 + 32 + 24 + 4 + (4 + 4 + 1);
+        // No payload indexes, and six bytes less of the place of the file.
+        let (fields, place) = (index + 13, index + 13 + 12 + 4 + (8 + 4 + 8 + 4) + 1 + 2);
+        bytes.drain(place..place + 6);
+        bytes.drain(fields..fields + 12);
+        bytes[0] = 2;
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest.clone()));
         bytes.drain(index..index + 13);
+        bytes[0] = 1;
         assert_eq!(Manifest::decode(&bytes), Ok(manifest));
         bytes[0] = 0;
         assert!(Manifest::decode(&bytes).is_err());
+    }
+
+    #[test]
+    fn fields_must_make_sense() {
+        let field = |created, key: &str| {
+            Arc::new(PayloadField {
+                created: Seq(created),
+                path: Path::key(key),
+                config: IndexKind::Bool.config(),
+            })
+        };
+        let decoded = |changed, list: &[Arc<PayloadField>]| {
+            let fields = Fields { changed: Seq(changed), list: list.to_vec() };
+            Manifest::decode(&Manifest { fields, segments: Vec::new(), ..sample() }.encode()).is_ok()
+        };
+        assert!(decoded(200, &[field(7, "a"), field(8, "b")]));
+        assert!(!decoded(201, &[]), "a change that is not durable");
+        assert!(!decoded(7, &[field(8, "a")]), "made after the last change");
+        assert!(!decoded(9, &[field(8, "a"), field(8, "b")]), "two of one name");
+        assert!(!decoded(9, &[field(8, "a"), field(9, "a")]), "two of one path");
+        let many: Vec<_> = (1..=65).map(|created| field(created, &created.to_string())).collect();
+        assert!(decoded(65, &many[..64]) && !decoded(65, &many));
+        let unnamed = Manifest { fields: Fields::default(), ..sample() };
+        assert!(Manifest::decode(&unnamed.encode()).is_err(), "a file of no index");
     }
 
     #[test]

@@ -6,12 +6,15 @@
 use std::sync::Arc;
 
 use nearfield_codec::{DecodeError, Decoder, Encoder};
+use nearfield_payload::index::IndexConfig;
+use nearfield_payload::{PATH_BYTES_MAX, Path};
 use nearfield_segment::NewPoint;
-use nearfield_types::limits::{BATCH_BYTES_MAX, DIMENSION_MAX, ID_BYTES_MAX};
+use nearfield_types::limits::{BATCH_BYTES_MAX, DIMENSION_MAX, FIELD_CONFIG_BYTES_MAX, ID_BYTES_MAX};
 use nearfield_types::{PointId, Uuid};
 
 use crate::format::{
-    ID_NUMBER, ID_STRING, ID_UUID, OPERATION_DELETE, OPERATION_PATCH, OPERATION_UPSERT, OPERATION_VERSION,
+    ID_NUMBER, ID_STRING, ID_UUID, OPERATION_CREATE_FIELD, OPERATION_DELETE, OPERATION_DROP_FIELD,
+    OPERATION_PATCH, OPERATION_UPSERT, OPERATION_VERSION,
 };
 
 /// An encoded payload row; empty bytes are the empty object.
@@ -39,9 +42,16 @@ pub(crate) enum Operation {
     Delete(Vec<PointId>),
     /// Each row with the ids that get it.
     Patch(Vec<(Row, Vec<PointId>)>),
+    /// A payload index of these values from here on.
+    CreateField(Path, IndexConfig),
+    /// None of these values from here on.
+    DropField(Path),
 }
 
 impl Operation {
+    /// Changes nothing.
+    pub(crate) const NOTHING: Operation = Operation::Delete(Vec::new());
+
     /// The operation as the payload of a frame. See `docs/format.md`.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Encoder::with_capacity(self.encoded_len());
@@ -62,6 +72,13 @@ impl Operation {
                     encode_ids(&mut out, ids);
                 }
             }
+            Operation::CreateField(path, config) => {
+                out.u8(OPERATION_CREATE_FIELD);
+                encode_field(&mut out, path, config);
+            }
+            Operation::DropField(path) => {
+                out.u8(OPERATION_DROP_FIELD).counted(path.to_string().as_bytes());
+            }
         }
         out.into_vec()
     }
@@ -79,6 +96,8 @@ impl Operation {
             Operation::Patch(groups) => {
                 groups.iter().map(|(row, ids)| 8 + row.len() + ids.iter().map(id_len).sum::<usize>()).sum()
             }
+            Operation::CreateField(path, config) => path.to_string().len() + config.encode().len(),
+            Operation::DropField(path) => path.to_string().len(),
         }
     }
 
@@ -106,11 +125,33 @@ impl Operation {
                 }
                 Operation::Patch(groups)
             }
+            OPERATION_CREATE_FIELD => {
+                let (path, config) = decode_field(&mut decoder)?;
+                Operation::CreateField(path, config)
+            }
+            OPERATION_DROP_FIELD => Operation::DropField(decode_path(&mut decoder)?),
             other => return Err(decoder.range_error(u64::from(other))),
         };
         decoder.finish()?;
         Ok(operation)
     }
+}
+
+/// What a payload index is made of, here and in manifests.
+pub(crate) fn encode_field(out: &mut Encoder, path: &Path, config: &IndexConfig) {
+    out.counted(path.to_string().as_bytes()).counted(&config.encode());
+}
+
+pub(crate) fn decode_field(decoder: &mut Decoder<'_>) -> Result<(Path, IndexConfig), DecodeError> {
+    let path = decode_path(decoder)?;
+    let bytes = decoder.counted(FIELD_CONFIG_BYTES_MAX)?;
+    let config = IndexConfig::decode(bytes).map_err(|_| decoder.range_error(bytes.len() as u64))?;
+    Ok((path, config))
+}
+
+fn decode_path(decoder: &mut Decoder<'_>) -> Result<Path, DecodeError> {
+    let text = decoder.text(PATH_BYTES_MAX)?;
+    Path::parse(text).map_err(|_| decoder.range_error(text.len() as u64))
 }
 
 fn encode_point(out: &mut Encoder, point: &Stored) {
@@ -193,6 +234,8 @@ mod tests {
             Operation::Upsert(Vec::new()),
             Operation::Delete(ids.clone()),
             Operation::Patch(vec![(Row::from([9]), ids), (Row::from([]), vec![1.into()])]),
+            Operation::CreateField(Path::key("a.b"), IndexConfig::Keyword { prefix: true }),
+            Operation::DropField(Path::key("a.b")),
         ]
     }
 

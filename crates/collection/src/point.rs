@@ -160,7 +160,7 @@ pub struct DiskBytes {
     pub payload: u64,
     /// Point maps.
     pub ids: u64,
-    /// Codes and graphs, which can be made anew from the vectors.
+    /// Codes, graphs and payload indexes, which can be made anew from the rows.
     pub index: u64,
     /// The log, room reserved for it included.
     pub log: u64,
@@ -192,7 +192,11 @@ pub struct Stats {
     pub unindexed_segments: u64,
     /// Indexes found damaged or missing when the collection was opened; they are built anew.
     pub damaged_indexes: u64,
-    /// Bytes of memory held by codes and graphs, mapped files not counted.
+    /// Payload indexes that there are.
+    pub field_indexes: u64,
+    /// Those of them that some rows are still to be taken into: such rows are tested one by one.
+    pub unbuilt_field_indexes: u64,
+    /// Bytes of memory held by codes, graphs and payload indexes, mapped files not counted.
     pub index_memory_bytes: u64,
     /// Bytes on disk.
     pub disk: DiskBytes,

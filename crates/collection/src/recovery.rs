@@ -18,8 +18,9 @@ use crate::checkpoint::{Ledger, delta_path, remove_unnamed, segment_folder};
 use crate::collection::{Collection, CollectionOptions};
 use crate::config::{CollectionConfig, VectorConfig};
 use crate::error::{Error, ErrorKind, Result};
+use crate::fields::open_fields;
 use crate::indexing::{open_indexes, remove_unnamed_indexes};
-use crate::manifest::{FileKind, Manifest, SegmentEntry};
+use crate::manifest::{Fields, FileKind, Manifest, SegmentEntry};
 use crate::operation::Operation;
 use crate::version::Member;
 
@@ -61,6 +62,7 @@ impl Collection {
             next_segment: 1,
             previous_crc: 0,
             config: config.clone(),
+            fields: Fields::default(),
             segments: Vec::new(),
         };
         ManifestCell::new(Arc::clone(dir), folder).swap_if(None, &manifest.encode())?;
@@ -113,12 +115,13 @@ impl Collection {
         }
 
         let schema = schema_of(&manifest.config);
-        let mut members = Vec::with_capacity(manifest.segments.len());
+        let (mut members, mut opened) = (Vec::with_capacity(manifest.segments.len()), Vec::new());
         let mut damaged_indexes = Vec::new();
         for entry in &manifest.segments {
-            let sealed = open_segment(&**dir, folder, &schema, entry)?;
+            let sealed = Arc::new(open_segment(&**dir, folder, &schema, entry)?);
             damaged_indexes.extend(open_indexes(&**dir, folder, entry, &sealed));
-            members.push(Member { segment: Segment::Sealed(Arc::new(sealed)), number: Some(entry.id) });
+            opened.push((entry.clone(), Arc::clone(&sealed)));
+            members.push(Member { segment: Segment::Sealed(sealed), number: Some(entry.id) });
         }
 
         let log_options = LogOptions {
@@ -140,9 +143,14 @@ impl Collection {
         let ledger = Ledger { cell, version: found.version, manifest, previous };
         let mut collection =
             Collection::assemble(Arc::clone(dir), folder.to_owned(), config, options, members, ledger);
+        report.replayed = collection.replay(&log, flushed)?;
+        // Now it is known which payload indexes there are.
+        let fields = collection.fields.load_full();
+        for (entry, sealed) in &opened {
+            damaged_indexes.extend(open_fields(&**dir, folder, entry, sealed, &fields));
+        }
         collection.indexing.note_damage(damaged_indexes.len() as u64);
         report.repaired.extend(damaged_indexes);
-        report.replayed = collection.replay(&log, flushed)?;
         let (writer, syncer) = log.into_writer().map_err(|e| log_open_error(&log_folder, e))?;
         collection.start(writer, syncer);
         Ok((Arc::new(collection), report))
@@ -217,7 +225,7 @@ fn clean(dir: &dyn Dir, folder: &str, manifest: &Manifest, previous: Option<&Man
     let mut kept = vec![manifest];
     kept.extend(previous);
     let _ = remove_unnamed(dir, folder, &kept);
-    remove_unnamed_indexes(dir, folder, &kept);
+    remove_unnamed_indexes(dir, folder, manifest);
     for place in [format!("{folder}/staging"), folder.to_owned()] {
         let Ok(entries) = dir.list(&place) else { continue };
         for entry in

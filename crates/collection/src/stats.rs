@@ -18,6 +18,8 @@ impl Collection {
         disk.other = self.folder_bytes("deltas")? + self.files_bytes("")?;
         let (mut segments, mut rows, mut growing_rows, mut memory_bytes) = (0, 0, 0, 0);
         let (mut unlinked_rows, mut unindexed_segments, mut index_memory_bytes) = (0, 0, 0);
+        let fields = self.field_indexes();
+        index_memory_bytes += fields.iter().map(|field| field.memory.heap).sum::<u64>();
         for member in view.version.members() {
             rows += u64::from(member.segment.rows());
             match &member.segment {
@@ -49,6 +51,8 @@ impl Collection {
             unlinked_rows,
             unindexed_segments,
             damaged_indexes: self.indexing.damaged(),
+            field_indexes: fields.len() as u64,
+            unbuilt_field_indexes: fields.iter().filter(|field| !field.is_ready()).count() as u64,
             index_memory_bytes,
             disk,
             memory_bytes,

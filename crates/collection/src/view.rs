@@ -13,6 +13,7 @@ use nearfield_types::{Object, PointId, Score, Seq, Slot};
 
 use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
+use crate::manifest::Fields;
 use crate::point::{Hit, NamedVectors, Query, Record, With};
 use crate::prepare;
 use crate::recovery::UNTRUSTED;
@@ -30,6 +31,8 @@ thread_local! {
 pub struct View {
     pub(crate) version: Arc<Version>,
     pub(crate) config: Arc<CollectionConfig>,
+    /// The payload indexes there are: they say how texts are split into words.
+    pub(crate) fields: Arc<Fields>,
     pub(crate) seen: Seq,
 }
 
@@ -66,7 +69,7 @@ impl View {
     /// [`ErrorKind::Invalid`] if the filter is beyond a limit, [`ErrorKind::Corrupt`] if stored bytes are damaged.
     pub fn count_passing(&self, filter: &Filter) -> Result<u64> {
         let names = self.vector_names();
-        let filtering = filtering(filter, &names)?;
+        let filtering = self.filtering(filter, &names)?;
         let counts = self.version.members().iter().map(|Member { segment, .. }| {
             let passing = segment.passing(&filtering, self.seen);
             passing.map(|slots| slots.len() as u64).map_err(|e| self.located(segment, search_error(e)))
@@ -107,7 +110,7 @@ impl View {
     ) -> Result<Vec<Record>> {
         check_limit(limit)?;
         let names = self.vector_names();
-        let filtering = filter.map(|filter| filtering(filter, &names)).transpose()?;
+        let filtering = filter.map(|filter| self.filtering(filter, &names)).transpose()?;
         let mut page: Vec<(PointId, &Segment, Slot)> = Vec::new();
         for Member { segment, .. } in self.version.members() {
             let found = match &filtering {
@@ -143,7 +146,7 @@ impl View {
         };
         prepare::query(query.using, config, query.vector)?;
         let names = self.vector_names();
-        let filtering = query.filter.map(|filter| filtering(filter, &names)).transpose()?;
+        let filtering = query.filter.map(|filter| self.filtering(filter, &names)).transpose()?;
         let mut winners: Vec<Winner<'_>> = Vec::new();
         for member in self.version.members() {
             let bound =
@@ -178,6 +181,11 @@ impl View {
     /// The names of the vectors, in schema order.
     fn vector_names(&self) -> Vec<&str> {
         self.config.vectors().map(|(name, _)| name).collect()
+    }
+
+    /// The filter made ready for segments with vectors of these names.
+    fn filtering<'f>(&self, filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
+        Filtering::new(filter, vectors, &self.fields.list).map_err(|e| Error::invalid(format!("filter: {e}")))
     }
 
     /// An error that says which file is damaged, where the error at hand only says that one is.
@@ -217,11 +225,6 @@ impl View {
         }
         Ok(vectors)
     }
-}
-
-/// The filter made ready for segments with vectors of these names.
-fn filtering<'f>(filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
-    Filtering::new(filter, vectors).map_err(|e| Error::invalid(format!("filter: {e}")))
 }
 
 /// The payload of a row as of `seen`.

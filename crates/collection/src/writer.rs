@@ -118,7 +118,11 @@ impl Collection {
     /// Resolves an operation against the applied state, logs, applies and acknowledges it. It adds no rows, so it needs no room in
     /// memory. One that changes nothing is not logged, but answered no sooner than what it was resolved against is as durable as
     /// it must be: "deleted already" must not come back either.
-    fn write<R>(&self, class: Class, resolve: impl FnOnce(&Version) -> Result<(Operation, R)>) -> Result<R> {
+    pub(crate) fn write<R>(
+        &self,
+        class: Class,
+        resolve: impl FnOnce(&Version) -> Result<(Operation, R)>,
+    ) -> Result<R> {
         let (seq, result) = {
             let mut writer = self.writer.lock();
             self.check_writable()?;
@@ -189,6 +193,8 @@ impl Collection {
                     }
                 }
             }
+            Operation::CreateField(path, config) => self.apply_create_field(seq, path, config)?,
+            Operation::DropField(path) => self.apply_drop_field(seq, path),
         }
         self.set_applied(seq);
         Ok(())
@@ -209,7 +215,10 @@ impl Operation {
     fn rows(&self) -> usize {
         match self {
             Operation::Upsert(points) => points.len(),
-            Operation::Delete(_) | Operation::Patch(_) => 0,
+            Operation::Delete(_)
+            | Operation::Patch(_)
+            | Operation::CreateField(..)
+            | Operation::DropField(_) => 0,
         }
     }
 
@@ -218,6 +227,7 @@ impl Operation {
             Operation::Upsert(points) => points.is_empty(),
             Operation::Delete(ids) => ids.is_empty(),
             Operation::Patch(groups) => groups.iter().all(|(_, ids)| ids.is_empty()),
+            Operation::CreateField(..) | Operation::DropField(_) => false,
         }
     }
 }

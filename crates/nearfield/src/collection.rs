@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use nearfield_collection::{
-    Collection as Shard, CollectionConfig, Error, ErrorKind, Hit, Point, Query, Record, Result, Stats, View,
-    With,
+    Collection as Shard, CollectionConfig, Error, ErrorKind, FieldConfig, FieldIndexInfo, Hit, Point, Query,
+    Record, Result, Stats, View, With,
 };
+use nearfield_payload::Path;
 use nearfield_types::{Object, PointId, Seq};
 
 use crate::database::Shared;
@@ -35,10 +36,10 @@ impl Collection {
         }
     }
 
-    /// Has what was written linked soon.
+    /// Has what was written linked, and taken into payload indexes, soon.
     fn linking<T>(&self, written: Result<T>) -> Result<T> {
-        if self.shard.backlog() > 0 {
-            self.shared.wake_linker();
+        if self.shard.backlog() > 0 || self.shard.has_field_indexes() {
+            self.shared.wake_linkers();
         }
         written
     }
@@ -98,6 +99,50 @@ impl Collection {
     /// As [`Collection::upsert`].
     pub fn merge_payload(&self, ids: &[PointId], changes: Object) -> Result<u64> {
         self.shard.merge_payload(ids, changes)
+    }
+
+    /// Has an index of the values at `path` made, in the background; true if there was none. Filters use it as far as it is, and never need it.
+    /// An index of the same settings again is no error.
+    ///
+    /// ```
+    /// use nearfield::{CollectionConfig, Database, FieldKind, Metric};
+    ///
+    /// let db = Database::in_memory()?;
+    /// let books = db.create_collection("books", CollectionConfig::new(2, Metric::Cosine))?;
+    /// assert!(books.create_field_index("author.name", &FieldKind::Keyword.config())?);
+    /// assert!(!books.create_field_index("author.name", &FieldKind::Keyword.config())?);
+    /// books.wait_indexed()?;
+    /// assert!(books.field_indexes()?[0].is_ready());
+    /// # Ok::<(), nearfield::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Exists` if there is one of another kind or with other options: drop it first. `Invalid` for what is no path and past the limits,
+    /// else as [`Collection::upsert`].
+    pub fn create_field_index(&self, path: &str, config: &FieldConfig) -> Result<bool> {
+        self.linking(self.shard.create_field_index(&parse_path(path)?, config))
+    }
+
+    /// Drops the index of the values at `path`; true if there was one. Filters answer the same without it. Its files go in the background.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for what is no path, else as [`Collection::upsert`].
+    pub fn drop_field_index(&self, path: &str) -> Result<bool> {
+        let dropped = self.shard.drop_field_index(&parse_path(path)?);
+        self.shared.wake_linkers();
+        dropped
+    }
+
+    /// The payload indexes, in the order in which they were made, how far each is, and what it takes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` once the collection is closed or deleted.
+    pub fn field_indexes(&self) -> Result<Vec<FieldIndexInfo>> {
+        self.shard.check_open()?;
+        Ok(self.shard.field_indexes())
     }
 
     /// The points of these ids, in their order; `None` where there is none.
@@ -212,7 +257,7 @@ impl Collection {
         self.view().verify().map_err(|e| self.named(e))
     }
 
-    /// Links and builds indexes until nothing is left to do: searches are then as fast as they get. Helps the background instead of
+    /// Links and builds indexes, those of payload fields too, until nothing is left to do: searches are then as fast as they get. Helps the background instead of
     /// waiting for it. Nobody needs this but measurements, tests and the end of an import.
     ///
     /// # Errors
@@ -231,4 +276,8 @@ impl Collection {
     pub fn flush(&self) -> Result<()> {
         self.shard.flush()
     }
+}
+
+fn parse_path(text: &str) -> Result<Path> {
+    Path::parse(text).map_err(|e| Error::invalid(e.to_string()))
 }

@@ -47,8 +47,8 @@ pub(crate) struct Shared {
     open: Arc<Mutex<BTreeMap<[u8; 16], Arc<Shard>>>>,
     /// Stopped before anything is closed.
     tickers: Mutex<Vec<Ticker>>,
-    /// One of them too: it is woken by writes.
-    linker: Mutex<Option<Ticker>>,
+    /// Some of them too: they are woken by writes.
+    linkers: Mutex<Vec<Ticker>>,
     lock: Mutex<Option<Lock>>,
     closed: AtomicBool,
     /// Why the background threads ended, if they did.
@@ -350,7 +350,7 @@ impl Shared {
             catalog: Mutex::new(ledger),
             open: Arc::default(),
             tickers: Mutex::default(),
-            linker: Mutex::default(),
+            linkers: Mutex::default(),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
             failed: Arc::default(),
@@ -358,8 +358,8 @@ impl Shared {
         })
     }
 
-    /// Starts the background threads: one syncs and marks logs, one seals, one links, one builds indexes, so that none waits for
-    /// another.
+    /// Starts the background threads: one syncs and marks logs, one seals, one links, one builds graphs, one indexes payloads, so that none
+    /// waits for another.
     fn start(&self) -> Result<()> {
         if !self.options.background {
             return Ok(());
@@ -395,7 +395,7 @@ impl Shared {
         .map_err(unstarted)?;
         let open = Arc::clone(&self.open);
         // A portion of each collection in turn, so that none waits for a busy one to be done.
-        let link = Ticker::spawn("nearfield-link", TICK, hook, move || {
+        let link = Ticker::spawn("nearfield-link", TICK, Arc::clone(&hook), move || {
             while opened(&open)
                 .iter()
                 .map(|shard| shard.maintain_links().unwrap_or(false))
@@ -403,16 +403,26 @@ impl Shared {
             {}
         })
         .map_err(unstarted)?;
+        let open = Arc::clone(&self.open);
+        let mut pauses = Pauses::new(INDEX_RETRY_TICKS);
+        let field = Ticker::spawn("nearfield-field", TICK, hook, move || {
+            let mut busy = opened(&open);
+            while !busy.is_empty() {
+                busy.retain(|shard| {
+                    let more = shard.follow_fields().unwrap_or(false);
+                    more | pauses.call(shard, |shard| shard.maintain_fields())
+                });
+            }
+        })
+        .map_err(unstarted)?;
         self.tickers.lock().extend([log, seal, index]);
-        *self.linker.lock() = Some(link);
+        self.linkers.lock().extend([link, field]);
         Ok(())
     }
 
-    /// Has what was written linked now instead of at the next tick.
-    pub(crate) fn wake_linker(&self) {
-        if let Some(linker) = &*self.linker.lock() {
-            linker.wake();
-        }
+    /// Has what was written linked and indexed now instead of at the next tick.
+    pub(crate) fn wake_linkers(&self) {
+        self.linkers.lock().iter().for_each(Ticker::wake);
     }
 
     fn collection_options(&self) -> CollectionOptions {
@@ -440,8 +450,8 @@ impl Shared {
         drop(ledger);
         // Or the threads would first finish what they are building.
         opened(&self.open).iter().for_each(|shard| shard.halt_indexing());
-        let linker = self.linker.lock().take();
-        drop(linker);
+        let linkers = std::mem::take(&mut *self.linkers.lock());
+        drop(linkers);
         self.tickers.lock().clear();
         let shards = std::mem::take(&mut *self.open.lock());
         let mut first = Ok(());
@@ -472,14 +482,22 @@ impl Pauses {
         Pauses { ticks, left: HashMap::new() }
     }
 
-    fn call(&mut self, shard: &Arc<Shard>, work: impl FnOnce(&Shard) -> Result<()>) {
+    /// What the call returned; the default where it failed or was not made.
+    fn call<T: Default>(&mut self, shard: &Arc<Shard>, work: impl FnOnce(&Shard) -> Result<T>) -> T {
         let key = Arc::as_ptr(shard) as usize;
         if let Some(left) = self.left.get_mut(&key).filter(|left| **left > 0) {
             *left -= 1;
-        } else if work(shard).is_err() {
-            self.left.insert(key, self.ticks);
-        } else {
-            self.left.remove(&key);
+            return T::default();
+        }
+        match work(shard) {
+            Ok(done) => {
+                self.left.remove(&key);
+                done
+            }
+            Err(_) => {
+                self.left.insert(key, self.ticks);
+                T::default()
+            }
         }
     }
 }

@@ -56,8 +56,9 @@ pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, Hit, IndexConfig,
-    NamedVectors, Point, Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
+    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, FieldConfig,
+    FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors, PayloadField,
+    Point, Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_types::{

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use nearfield::filter::{Condition, Filter, Path, Range, Test, qdrant};
 use nearfield::{
-    Collection, CollectionConfig, Database, Depth, ErrorKind, Metric, Object, Options, Point, PointId, Query,
-    Value, With,
+    Collection, CollectionConfig, Database, Depth, ErrorKind, FieldKind, Metric, Object, Options, Point,
+    PointId, Query, Value, With,
 };
 use nearfield_platform::MemoryDir;
 
@@ -192,9 +192,19 @@ fn filters_answer_as_a_look_at_every_point() {
     options.collections.head_rows_max = 2_500;
     let database = Database::open_in(MemoryDir::new(), "filters", options).expect("opens");
     let (c, model) = filled(&database);
-    for indexed in [false, true] {
-        if indexed {
-            c.flush().expect("flushes");
+    // Without field indexes, with those of growing segments too, and with all of them sealed.
+    for step in 0..3 {
+        if step == 1 {
+            for (path, kind) in
+                [("cluster", FieldKind::Keyword), ("n", FieldKind::Integer), ("tags", FieldKind::Keyword)]
+            {
+                assert!(c.create_field_index(path, &kind.config()).expect("creates"));
+            }
+        }
+        if step > 0 {
+            if step == 2 {
+                c.flush().expect("flushes");
+            }
             c.wait_indexed().expect("indexes");
         }
         for (name, filter, passes) in cases() {

@@ -7,7 +7,9 @@ use std::fmt::Write;
 use std::path::Path;
 use std::sync::Arc;
 
-use nearfield::{CollectionConfig, Database, Metric, Object, Options, Point, PointId, Uuid, Value, Vectors};
+use nearfield::{
+    CollectionConfig, Database, FieldKind, Metric, Object, Options, Point, PointId, Uuid, Value, Vectors,
+};
 use nearfield_platform::{Dir, ManualClock, MemoryDir, SeededEntropy};
 
 const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/files.txt");
@@ -31,7 +33,10 @@ fn write_all(dir: &Arc<MemoryDir>) -> nearfield::Result<()> {
         let payload = Object::from_entries([("text".to_owned(), "wörd".into()), ("list".to_owned(), list)]);
         c.upsert(vec![Point { id: id.clone(), vectors: Vectors::Named(vectors), payload }])?;
     }
+    c.create_field_index("text", &FieldKind::Keyword.config())?;
+    c.create_field_index("list", &FieldKind::Integer.config())?;
     c.flush()?;
+    c.drop_field_index("list")?;
     c.delete(&ids[..1])?;
     c.merge_payload(&ids[1..2], Object::from_entries([("n".to_owned(), 1i64.into())]))?;
     c.flush()?;

@@ -12,20 +12,23 @@
 //! guard   a walk that costs what a scan would, or comes back with too few, becomes a scan
 //! ```
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield_ann::{Admit, Budget, Estimate, Scratch, Stats, Stopped, TopK};
 use nearfield_payload::Path;
 use nearfield_payload::RowRef;
 use nearfield_payload::filter::{Filter, FilterError, Matcher};
-use nearfield_payload::index::FieldIndex;
 use nearfield_payload::index::bind::{self, Bound, Resolve, Rows};
+use nearfield_payload::index::{FieldIndex, FieldReader, IndexConfig};
+use nearfield_payload::text::Analyzer;
 use nearfield_types::{PointId, Seq, Slot};
 use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 
 use crate::error::{OpenError, SearchError};
 use crate::field::{Depth, FieldAsk};
+use crate::payload_index::PayloadField;
 use crate::segment::{Ask, Found, Segment};
 
 /// A scan of `n` of `all` rows is chosen where `n * n` is at most this many times `all`: a walk costs about so many scanned rows, and more
@@ -45,17 +48,37 @@ pub struct Filtering<'a> {
     matcher: Matcher,
     /// The names of the vectors, in schema order.
     vectors: &'a [&'a str],
+    /// How the texts of some fields are split into words.
+    analyzers: Vec<(Path, Arc<Analyzer>)>,
 }
 
 impl<'a> Filtering<'a> {
-    /// Makes `filter` ready; `vectors` are the names of the segments' vectors in schema order.
+    /// Makes `filter` ready; `vectors` are the names of the segments' vectors in schema order. Texts in fields with a text index are split
+    /// as that index does, whether or not a segment has it yet.
     ///
     /// # Errors
     ///
     /// [`FilterError`] where the filter is beyond a limit or has an operand without meaning.
-    pub fn new(filter: &'a Filter, vectors: &'a [&'a str]) -> Result<Filtering<'a>, FilterError> {
-        Ok(Filtering { filter, matcher: Matcher::new(filter)?, vectors })
+    pub fn new(
+        filter: &'a Filter,
+        vectors: &'a [&'a str],
+        fields: &[Arc<PayloadField>],
+    ) -> Result<Filtering<'a>, FilterError> {
+        let analyzers = fields.iter().filter_map(|field| match &field.config {
+            // A configuration without an analyzer was refused when the index was made.
+            IndexConfig::Text(config) => Some((field.path.clone(), Arc::new(Analyzer::new(config).ok()?))),
+            _ => None,
+        });
+        let analyzers: Vec<_> = analyzers.collect();
+        let matcher = matcher(filter, &analyzers)?;
+        Ok(Filtering { filter, matcher, vectors, analyzers })
     }
+}
+
+fn matcher(filter: &Filter, analyzers: &[(Path, Arc<Analyzer>)]) -> Result<Matcher, FilterError> {
+    Matcher::with_texts(filter.view(), |path| {
+        analyzers.iter().find(|(known, _)| known == path).map(|(_, analyzer)| Arc::clone(analyzer))
+    })
 }
 
 /// A filter bound to one segment at one Seq.
@@ -81,10 +104,18 @@ impl<'a> Passing<'a> {
         filtering: &'a Filtering<'a>,
     ) -> Result<Passing<'a>, SearchError> {
         let rows = segment.rows();
-        let known = Known { segment, seen, vectors: filtering.vectors };
-        let bound = bind::bind(filtering.filter.view(), &known, rows, &RoaringBitmap::new())?;
-        let Bound { candidates, recheck, residual, whole, .. } = bound;
-        let residual = residual.map(|filter| Matcher::new(&filter)).transpose()?;
+        let mut known = Known { segment, seen, vectors: filtering.vectors, fields: segment.field_indexes() };
+        // After the indexes: what was patched since one was read is among these.
+        let masked = segment.patched();
+        let bound = bind::bind(filtering.filter.view(), &known, rows, &masked).or_else(|_| {
+            // A field index is damaged. It is derived: the rows are asked instead, and it is built anew.
+            for (path, _) in known.fields.extract_if(.., |(_, reader)| reader.verify().is_err()) {
+                segment.discard_field_index(&path);
+            }
+            bind::bind(filtering.filter.view(), &known, rows, &masked)
+        });
+        let Bound { candidates, recheck, residual, whole, .. } = bound?;
+        let residual = residual.map(|filter| matcher(&filter, &filtering.analyzers)).transpose()?;
         let (failed, has_failed) = (Mutex::new(None), AtomicBool::new(false));
         Ok(Passing { segment, seen, filtering, candidates, recheck, residual, whole, failed, has_failed })
     }
@@ -217,11 +248,13 @@ struct Known<'a> {
     segment: &'a Segment,
     seen: Seq,
     vectors: &'a [&'a str],
+    fields: Vec<(Path, FieldReader)>,
 }
 
 impl Resolve for Known<'_> {
-    fn field(&self, _: &Path) -> Option<&dyn FieldIndex> {
-        None
+    fn field(&self, path: &Path) -> Option<&dyn FieldIndex> {
+        let (_, reader) = self.fields.iter().find(|(known, _)| known == path)?;
+        Some(reader)
     }
 
     fn ids(&self, ids: &[PointId]) -> Option<RoaringBitmap> {

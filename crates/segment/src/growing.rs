@@ -13,6 +13,7 @@ use std::sync::{Arc, OnceLock};
 use nearfield_ann::{Estimate, Stopped};
 use nearfield_hnsw::GraphView;
 use nearfield_payload::GrowingPayload;
+use nearfield_payload::index::GrowingField;
 use nearfield_types::limits::SEGMENT_ROWS_MAX;
 use nearfield_types::{PointId, Seq, Slot};
 use nearfield_vectors::{GrowingRows, GrowingWriter, PushError, VectorStore};
@@ -22,6 +23,7 @@ use crate::changes::Changes;
 use crate::field::{Field, GRAPH_ROWS_MIN};
 use crate::index::{GrowingIndex, IndexOptions};
 use crate::patches::Row;
+use crate::payload_index::FieldSet;
 use crate::schema::Schema;
 
 /// One point to store: vectors in the order of the schema, absent ones `None`.
@@ -56,6 +58,8 @@ pub struct Growing {
     /// The writing ends of `rows`. Never contended: there is one writer.
     writers: Mutex<Vec<GrowingWriter>>,
     payload: GrowingPayload,
+    /// The indexes of payload fields. They follow behind like the graphs.
+    pub(crate) fields: FieldSet<GrowingField>,
     /// The newest row of each id.
     newest: RwLock<BTreeMap<PointId, Slot>>,
     pub(crate) changes: Changes,
@@ -84,6 +88,7 @@ impl Growing {
             rows,
             writers: Mutex::new(writers),
             payload: GrowingPayload::new(),
+            fields: FieldSet::default(),
             newest: RwLock::default(),
             changes: Changes::default(),
             len: AtomicU32::new(0),
@@ -274,11 +279,16 @@ impl Growing {
         &self.rows
     }
 
+    /// The payload of `slot` as it was written, without its patches.
+    pub(crate) fn written(&self, slot: Slot) -> &[u8] {
+        self.payload.row(slot).unwrap_or_default()
+    }
+
     /// The payload of `slot` as of `seen`.
     pub(crate) fn payload(&self, slot: Slot, seen: Seq) -> Row {
         match self.changes.patches.get(slot, seen) {
             Some(patched) => patched,
-            None => Row::from(self.payload.row(slot).unwrap_or_default()),
+            None => Row::from(self.written(slot)),
         }
     }
 

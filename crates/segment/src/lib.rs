@@ -20,7 +20,7 @@
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
 
 mod build;
 mod calibration;
@@ -36,6 +36,7 @@ mod ids;
 mod index;
 mod index_files;
 mod patches;
+mod payload_index;
 mod schema;
 mod seal;
 mod sealed;
@@ -51,6 +52,7 @@ pub use growing::{Growing, NewPoint};
 pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
 pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
 pub use patches::Row;
+pub use payload_index::{FieldError, PayloadField, field_file, open_field};
 pub use schema::Schema;
 pub use seal::{FileSink, Heritage, Written, seal, write_file};
 pub use sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, SegmentBytes, vectors_file};

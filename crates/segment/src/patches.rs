@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nearfield_types::{Seq, Slot};
 use parking_lot::RwLock;
+use roaring::RoaringBitmap;
 
 /// An encoded payload row; empty bytes are the empty object.
 pub type Row = Arc<[u8]>;
@@ -21,6 +22,8 @@ const PATCH_OVERHEAD_BYTES: u64 = 96;
 pub(crate) struct Patches {
     /// In Seq order for each slot.
     by_slot: RwLock<HashMap<Slot, Vec<(Seq, Row)>>>,
+    /// The slots that have any.
+    slots: RwLock<RoaringBitmap>,
     last: AtomicU64,
     bytes: AtomicU64,
 }
@@ -29,6 +32,7 @@ impl Patches {
     /// Records the payload of `slot` from `at` on. Called by the writer alone, in Seq order.
     pub(crate) fn put(&self, slot: Slot, at: Seq, row: Row) {
         self.bytes.fetch_add(row.len() as u64 + PATCH_OVERHEAD_BYTES, Ordering::Relaxed);
+        self.slots.write().insert(slot.0);
         self.by_slot.write().entry(slot).or_default().push((at, row));
         self.last.fetch_max(at.0, Ordering::Release);
     }
@@ -46,6 +50,14 @@ impl Patches {
     /// The latest patch so far; [`Seq::ZERO`] without any.
     pub(crate) fn last(&self) -> Seq {
         Seq(self.last.load(Ordering::Acquire))
+    }
+
+    /// The slots that have any. What is not among them when this returns had none at any Seq that was revealed before the call.
+    pub(crate) fn slots(&self) -> RoaringBitmap {
+        match self.last() {
+            Seq::ZERO => RoaringBitmap::new(),
+            _ => self.slots.read().clone(),
+        }
     }
 
     /// What a reader at `through` or later can still ask for: of each slot the last patch at or before `through` and all
@@ -100,6 +112,7 @@ mod tests {
         assert_eq!(patches.get(Slot(1), Seq(4)), None);
         assert_eq!(patches.get(Slot(1), Seq(6)), Some(row(1)));
         assert_eq!(patches.get(Slot(1), Seq(7)), Some(row(2)));
+        assert_eq!(patches.slots().iter().collect::<Vec<_>>(), [1, 2]);
         assert_eq!(patches.as_of(Seq(7)), [(Slot(1), row(2))]);
         assert_eq!(patches.since(Seq(7)), [(Slot(1), Seq(7), row(2)), (Slot(2), Seq(8), row(3))]);
     }

@@ -21,6 +21,7 @@ use crate::ids::PointMap;
 use crate::index::SealedIndex;
 use crate::index_files::IndexFiles;
 use crate::patches::Row;
+use crate::payload_index::{FieldOnDisk, FieldSet};
 use crate::schema::Schema;
 
 /// The path of the point map inside a segment's folder.
@@ -42,6 +43,8 @@ struct Files {
     bytes: SegmentBytes,
     /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
     indexes: Vec<OnceLock<Indexed>>,
+    /// The indexes of payload fields. Derived too, and they come and go.
+    fields: FieldSet<FieldOnDisk>,
 }
 
 #[derive(Debug)]
@@ -59,7 +62,7 @@ pub struct SegmentBytes {
     pub payload: u64,
     /// The point map.
     pub ids: u64,
-    /// Codes and graphs.
+    /// Codes, graphs and field indexes.
     pub index: u64,
 }
 
@@ -126,7 +129,8 @@ impl Sealed {
             index: 0,
         };
         let indexes = std::iter::repeat_with(OnceLock::new).take(stores.len()).collect();
-        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes, indexes }), changes })
+        let fields = FieldSet::default();
+        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes, indexes, fields }), changes })
     }
 
     /// Lets searches of the vector at place `vector` use `index`, which was built of these rows and lies in `files`. The first one
@@ -185,8 +189,9 @@ impl Sealed {
 
     /// Bytes on disk by kind.
     pub fn bytes(&self) -> SegmentBytes {
-        let index = self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.bytes).sum();
-        SegmentBytes { index, ..self.files.bytes }
+        let graphs: u64 =
+            self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.bytes).sum();
+        SegmentBytes { index: graphs + self.files.fields.bytes(), ..self.files.bytes }
     }
 
     /// Bytes held in memory: the patches, until the segment is written anew.
@@ -206,6 +211,14 @@ impl Sealed {
             rows.verify().map_err(|e| (vectors_file(vector), OpenError::from(e)))?;
         }
         Ok(())
+    }
+
+    pub(crate) fn fields(&self) -> &FieldSet<FieldOnDisk> {
+        &self.files.fields
+    }
+
+    pub(crate) fn payload_rows(&self) -> &SealedPayload {
+        &self.files.payload
     }
 
     pub(crate) fn ids(&self) -> &PointMap {

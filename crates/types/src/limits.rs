@@ -26,5 +26,9 @@ pub const PAYLOAD_KEY_BYTES_MAX: usize = 4_096;
 pub const COLLECTIONS_MAX: usize = 65_536;
 /// Most aliases of one database.
 pub const ALIASES_MAX: usize = 65_536;
+/// Most payload indexes of one collection.
+pub const FIELD_INDEXES_MAX: usize = 64;
+/// Most bytes of the settings of one payload index, encoded: stop words take the most.
+pub const FIELD_CONFIG_BYTES_MAX: usize = 1 << 20;
 /// Most rows of one segment: slots stay below 2^31.
 pub const SEGMENT_ROWS_MAX: usize = (1 << 31) - 1;

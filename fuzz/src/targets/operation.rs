@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nearfield_collection::{Cell, Collection, ErrorKind, Manifest, ManifestCell, Query, Record, View, With};
+use nearfield_collection::{
+    Cell, Collection, ErrorKind, Fields, Manifest, ManifestCell, Query, Record, View, With,
+};
 use nearfield_platform::{Dir, MemoryDir};
 use nearfield_types::limits::LIMIT_MAX;
 use nearfield_types::{PointId, Seq};
@@ -52,6 +54,7 @@ fn log(dir: &Arc<dyn Dir>, bytes: &[u8]) {
         next_segment: 1,
         previous_crc: 0,
         config: fixtures::config(),
+        fields: Fields::default(),
         segments: Vec::new(),
     };
     let cell = ManifestCell::new(Arc::clone(dir), "c");
