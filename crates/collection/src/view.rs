@@ -145,7 +145,7 @@ impl View {
             return Err(prepare::unknown_vector(&self.config, query.using));
         };
         prepare::query(query.using, config, query.vector)?;
-        let names = self.vector_names();
+        let names = if query.filter.is_some() { self.vector_names() } else { Vec::new() };
         let filtering = query.filter.map(|filter| self.filtering(filter, &names)).transpose()?;
         let mut winners: Vec<Winner<'_>> = Vec::new();
         for member in self.version.members() {
@@ -184,7 +184,7 @@ impl View {
     }
 
     /// The filter made ready for segments with vectors of these names.
-    fn filtering<'f>(&self, filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
+    fn filtering<'f>(&'f self, filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
         Filtering::new(filter, vectors, &self.fields.list).map_err(|e| Error::invalid(format!("filter: {e}")))
     }
 

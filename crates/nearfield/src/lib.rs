@@ -61,6 +61,7 @@ pub use nearfield_collection::{
     Point, Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
 };
 pub use nearfield_hnsw::GraphStats;
+pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
 pub use nearfield_types::{
     Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,
     limits,

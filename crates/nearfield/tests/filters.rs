@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 
 use nearfield::filter::{Condition, Filter, Path, Range, Test, qdrant};
 use nearfield::{
-    Collection, CollectionConfig, Database, Depth, ErrorKind, FieldKind, Metric, Object, Options, Point,
-    PointId, Query, Value, With,
+    Collection, CollectionConfig, Database, Depth, ErrorKind, FieldConfig, FieldKind, Metric, Object,
+    Options, Point, PointId, Query, TextConfig, Tokenizer, Value, With,
 };
 use nearfield_platform::MemoryDir;
 
-const DIM: usize = 24;
+/// Enough for vectors to be walked by codes.
+const DIM: usize = 48;
 const POINTS: u64 = 7_000;
 const K: usize = 10;
 
@@ -212,6 +213,57 @@ fn filters_answer_as_a_look_at_every_point() {
             check_counts_and_pages(&c, &model, name, &filter, &*passes);
         }
     }
+}
+
+/// What was there before and stays is counted and paged whole, whatever is written meanwhile.
+#[test]
+fn counts_are_whole_while_points_are_written() {
+    let database = Database::open_in(MemoryDir::new(), "filters", Options::default()).expect("opens");
+    let c = database.create_collection("points", CollectionConfig::new(2, Metric::Euclid)).expect("creates");
+    let point = |id: u64| {
+        let old = Object::from_entries([("old".to_owned(), Value::from(id < 1_000))]);
+        Point::new(id, vec![id as f32, 1.0]).payload(old)
+    };
+    c.upsert((0..1_000).map(point).collect()).expect("writes");
+    let filter = Filter::all([field("old", Test::value(true))]);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for id in 1_000..4_000 {
+                c.upsert(vec![point(id)]).expect("writes");
+            }
+        });
+        while !writer.is_finished() {
+            assert_eq!(c.count_passing(&filter).expect("counts"), 1_000);
+            let page = c.scroll_passing(&filter, None, 2_000, With::NOTHING).expect("scrolls");
+            assert_eq!(page.len(), 1_000);
+        }
+    });
+}
+
+/// An index of other words than the default ones decides for every row, those it does not have yet included.
+#[test]
+fn texts_are_split_as_their_index_does() {
+    let options = Options { background: false, ..Options::default() };
+    let database = Database::open_in(MemoryDir::new(), "filters", options).expect("opens");
+    let c = database.create_collection("points", CollectionConfig::new(2, Metric::Euclid)).expect("creates");
+    let point = |id: u64| {
+        let text = Object::from_entries([("text".to_owned(), "Running-shoes".into())]);
+        Point::new(id, vec![id as f32, 1.0]).payload(text)
+    };
+    c.upsert((0..2_000).map(point).collect()).expect("writes");
+    let count = |word: &str| {
+        let filter = Filter::all([field("text", Test::Text(word.into()))]);
+        c.count_passing(&filter).expect("counts")
+    };
+    assert_eq!((count("running"), count("running-shoes")), (2_000, 2_000));
+    let whitespace = TextConfig { tokenizer: Tokenizer::Whitespace, ..TextConfig::default() };
+    assert!(c.create_field_index("text", &FieldConfig::Text(whitespace)).expect("creates"));
+    assert_eq!((count("running"), count("running-shoes")), (0, 2_000));
+    c.wait_indexed().expect("indexes");
+    c.upsert((2_000..2_010).map(point).collect()).expect("writes");
+    assert_eq!((count("running"), count("running-shoes")), (0, 2_010));
+    assert!(c.drop_field_index("text").expect("drops"));
+    assert_eq!((count("running"), count("running-shoes")), (2_010, 2_010));
 }
 
 #[test]

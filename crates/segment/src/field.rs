@@ -26,10 +26,11 @@ use crate::error::SearchError;
 
 /// Below so many rows everything is scored: a walk would not be faster.
 pub(crate) const GRAPH_ROWS_MIN: u32 = 1_000;
-/// This many times k go on to finer scores, and at least so many more; where coarse scores say little, up to so many times k.
+/// This many times k go on to finer scores, and at least so many more; where coarse scores say little, up to the second pair.
 const KEEP_FACTOR: usize = 2;
 const KEEP_MORE: usize = 10;
 const KEEP_FACTOR_MAX: usize = 8;
+const KEEP_MORE_MAX: usize = 40;
 /// Both the k-th and the candidate may be off by as much as the stated error.
 const KEEP_ERRORS: f32 = 2.0;
 /// Rows looked at for one that has a code.
@@ -151,7 +152,7 @@ impl Field<'_> {
     }
 
     /// Offers the nearest of `slots`, which ascend and are all admitted, to `out`, with exact scores. Codes decide which of them are worth
-    /// one, with their error allowed for.
+    /// one, with their error allowed for, unless [`Depth::Exact`] is asked for.
     ///
     /// # Errors
     ///
@@ -165,8 +166,9 @@ impl Field<'_> {
     ) -> Result<Stats, SearchError> {
         let mut exact = self.rows.scorer(ask.query)?;
         let ask = FieldAsk { admit: &AdmitAll, ..*ask };
-        let kept = out.k().saturating_mul(KEEP_FACTOR_MAX);
-        let is_coded = self.calibration.is_none_or(|calibration| calibration.tier != Tier::Exact);
+        let kept = kept_most(out.k());
+        let is_coded = ask.depth != Depth::Exact
+            && self.calibration.is_none_or(|calibration| calibration.tier != Tier::Exact);
         let codes = self.codes.filter(|_| is_coded && slots.len() > kept);
         let mut work = std::mem::take(scratch.state::<Work>());
         let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
@@ -197,7 +199,7 @@ impl Field<'_> {
         let (slots, raw) = slots.split_at(slots.partition_point(|slot| slot.0 < codes.len()));
         let tier = self.calibration.map_or(Tier::default(), |calibration| calibration.tier);
         let precision = tier.precision().unwrap_or(Precision::Fine);
-        let mut keep = TopK::new(out.k().saturating_mul(KEEP_FACTOR_MAX), &BySlot);
+        let mut keep = TopK::new(kept_most(out.k()), &BySlot);
         let mut stats = {
             let mut scorer = codes.scorer(&work.prepared, precision);
             Among::new(slots).search(Search::new(&mut scorer, ask.admit, ask.budget), scratch, &mut keep)?
@@ -403,9 +405,14 @@ impl Scorer for Below<'_> {
     }
 }
 
+/// The most candidates that finer scores are asked for.
+fn kept_most(k: usize) -> usize {
+    k.saturating_mul(KEEP_FACTOR_MAX).max(k.saturating_add(KEEP_MORE_MAX))
+}
+
 /// How many candidates a walk hands on.
 fn kept(k: usize, effort: Effort) -> usize {
-    let wanted = k.saturating_mul(KEEP_FACTOR_MAX);
+    let wanted = kept_most(k);
     match effort {
         Effort::Auto | Effort::Margin(_) => wanted,
         Effort::Breadth(breadth) => wanted.min((breadth as usize).max(k)),

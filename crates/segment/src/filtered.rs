@@ -48,13 +48,13 @@ pub struct Filtering<'a> {
     matcher: Matcher,
     /// The names of the vectors, in schema order.
     vectors: &'a [&'a str],
-    /// How the texts of some fields are split into words.
-    analyzers: Vec<(Path, Arc<Analyzer>)>,
+    /// The indexes of payload fields that the reader knows of: others are not asked.
+    fields: &'a [Arc<PayloadField>],
 }
 
 impl<'a> Filtering<'a> {
-    /// Makes `filter` ready; `vectors` are the names of the segments' vectors in schema order. Texts in fields with a text index are split
-    /// as that index does, whether or not a segment has it yet.
+    /// Makes `filter` ready; `vectors` are the names of the segments' vectors in schema order, `fields` the indexes that may be asked. Texts
+    /// in fields with a text index are split as that index does, whether or not a segment has it yet.
     ///
     /// # Errors
     ///
@@ -62,22 +62,18 @@ impl<'a> Filtering<'a> {
     pub fn new(
         filter: &'a Filter,
         vectors: &'a [&'a str],
-        fields: &[Arc<PayloadField>],
+        fields: &'a [Arc<PayloadField>],
     ) -> Result<Filtering<'a>, FilterError> {
-        let analyzers = fields.iter().filter_map(|field| match &field.config {
-            // A configuration without an analyzer was refused when the index was made.
-            IndexConfig::Text(config) => Some((field.path.clone(), Arc::new(Analyzer::new(config).ok()?))),
-            _ => None,
-        });
-        let analyzers: Vec<_> = analyzers.collect();
-        let matcher = matcher(filter, &analyzers)?;
-        Ok(Filtering { filter, matcher, vectors, analyzers })
+        Ok(Filtering { filter, matcher: matcher(filter, fields)?, vectors, fields })
     }
 }
 
-fn matcher(filter: &Filter, analyzers: &[(Path, Arc<Analyzer>)]) -> Result<Matcher, FilterError> {
+fn matcher(filter: &Filter, fields: &[Arc<PayloadField>]) -> Result<Matcher, FilterError> {
     Matcher::with_texts(filter.view(), |path| {
-        analyzers.iter().find(|(known, _)| known == path).map(|(_, analyzer)| Arc::clone(analyzer))
+        let field = fields.iter().find(|field| field.path == *path)?;
+        let IndexConfig::Text(config) = &field.config else { return None };
+        // A configuration without an analyzer was refused when the index was made.
+        Analyzer::new(config).ok().map(Arc::new)
     })
 }
 
@@ -104,18 +100,21 @@ impl<'a> Passing<'a> {
         filtering: &'a Filtering<'a>,
     ) -> Result<Passing<'a>, SearchError> {
         let rows = segment.rows();
-        let mut known = Known { segment, seen, vectors: filtering.vectors, fields: segment.field_indexes() };
+        let fields = segment.field_indexes(filtering.fields);
+        let mut known = Known { segment, seen, vectors: filtering.vectors, fields };
         // After the indexes: what was patched since one was read is among these.
         let masked = segment.patched();
         let bound = bind::bind(filtering.filter.view(), &known, rows, &masked).or_else(|_| {
             // A field index is damaged. It is derived: the rows are asked instead, and it is built anew.
-            for (path, _) in known.fields.extract_if(.., |(_, reader)| reader.verify().is_err()) {
-                segment.discard_field_index(&path);
+            for (path, reader) in known.fields.drain(..) {
+                if reader.verify().is_err() {
+                    segment.discard_field_index(&path);
+                }
             }
             bind::bind(filtering.filter.view(), &known, rows, &masked)
         });
         let Bound { candidates, recheck, residual, whole, .. } = bound?;
-        let residual = residual.map(|filter| matcher(&filter, &filtering.analyzers)).transpose()?;
+        let residual = residual.map(|filter| matcher(&filter, filtering.fields)).transpose()?;
         let (failed, has_failed) = (Mutex::new(None), AtomicBool::new(false));
         Ok(Passing { segment, seen, filtering, candidates, recheck, residual, whole, failed, has_failed })
     }
@@ -133,16 +132,17 @@ impl<'a> Passing<'a> {
     pub(crate) fn all(&self) -> Result<Vec<Slot>, SearchError> {
         let mut passing = Vec::new();
         let mut part = Vec::with_capacity(PART);
-        let mut add = |slot: u32, is_last: bool| {
-            part.push(Slot(slot));
-            if part.len() == PART || is_last {
-                self.retain(&mut part);
-                passing.append(&mut part);
-            }
+        let mut slots: Box<dyn Iterator<Item = u32>> = match &self.candidates {
+            Rows::All => Box::new(0..self.segment.rows()),
+            Rows::Some(some) => Box::new(some.iter()),
         };
-        match &self.candidates {
-            Rows::All => (0..self.segment.rows()).for_each(|slot| add(slot, slot + 1 == self.segment.rows())),
-            Rows::Some(some) => some.iter().for_each(|slot| add(slot, some.max() == Some(slot))),
+        loop {
+            part.extend(slots.by_ref().take(PART).map(Slot));
+            if part.is_empty() {
+                break;
+            }
+            self.retain(&mut part);
+            passing.append(&mut part);
         }
         self.checked(passing)
     }
@@ -289,12 +289,8 @@ pub(crate) fn search(
     }
     let slots = passing.all()?;
     let mut best = TopK::new(ask.limit, segment);
-    stats += segment.field(ask.vector).search_among(
-        &slots,
-        &question(ask, &passing, budget),
-        scratch,
-        &mut best,
-    )?;
+    let question = question(ask, &passing, budget);
+    stats += segment.field(ask.vector).search_among(&slots, &question, scratch, &mut best)?;
     Ok((found(best), stats))
 }
 

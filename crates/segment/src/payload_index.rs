@@ -111,10 +111,6 @@ impl<T> FieldSet<T> {
         self.held.read().iter().find(|(field, _)| is(field)).map(|(_, held)| Arc::clone(held))
     }
 
-    fn map<U>(&self, make: impl Fn(&PayloadField, &T) -> U) -> Vec<U> {
-        self.held.read().iter().map(|(field, held)| make(field, held)).collect()
-    }
-
     /// Adds one. The first of its name stands.
     fn put(&self, field: &Arc<PayloadField>, value: T) {
         let mut held = self.held.write();
@@ -261,16 +257,13 @@ impl Segment {
         }
     }
 
-    /// As [`Segment::field_index`], of every path that has one.
-    pub(crate) fn field_indexes(&self) -> Vec<(Path, FieldReader)> {
-        match self {
-            Segment::Growing(growing) => {
-                growing.fields.map(|field, held| (field.path.clone(), held.reader()))
-            }
-            Segment::Sealed(sealed) => {
-                sealed.fields().map(|field, held| (field.path.clone(), held.reader.clone()))
-            }
-        }
+    /// The indexes that are here of `fields`, each with its path.
+    pub(crate) fn field_indexes(&self, fields: &[Arc<PayloadField>]) -> Vec<(Path, FieldReader)> {
+        let reader = |field: &Arc<PayloadField>| match self {
+            Segment::Growing(growing) => growing.fields.of(field.created).map(|held| held.reader()),
+            Segment::Sealed(sealed) => sealed.fields().of(field.created).map(|held| held.reader.clone()),
+        };
+        fields.iter().filter_map(|field| Some((field.path.clone(), reader(field)?))).collect()
     }
 
     /// Gives up the index of the values at `path`, which was found damaged: whoever owns the segment builds it anew.

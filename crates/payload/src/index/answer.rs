@@ -310,25 +310,43 @@ fn spot(kind: IndexKind, view: &View<'_>, value: &Key) -> Spot {
     }
 }
 
-fn equal_to<'a>(kind: IndexKind, view: &View<'a>, values: &[Key]) -> Option<Lookup<'a>> {
-    let mut lookup = Lookup::default();
-    let (mut keys, mut foreign, mut unsure) = (Vec::with_capacity(values.len()), false, false);
-    for value in values {
-        match spot(kind, view, value) {
+/// What is equal to some values: their keys, and the sets that may hold them.
+#[derive(Default)]
+struct Equals {
+    keys: Vec<u32>,
+    doubtful: bool,
+    foreign: bool,
+    unsure: bool,
+}
+
+impl Equals {
+    /// Adds one value; `None` where the index cannot answer for it.
+    fn add(&mut self, spot: Spot) -> Option<()> {
+        match spot {
             Spot::Key(key, sure) => {
-                keys.push(key);
-                lookup.doubtful |= !sure;
+                self.keys.push(key);
+                self.doubtful |= !sure;
             }
             Spot::No => {}
-            Spot::Foreign => foreign = true,
-            Spot::Unsure => unsure = true,
+            Spot::Foreign => self.foreign = true,
+            Spot::Unsure => self.unsure = true,
             Spot::Unknown => return None,
         }
+        Some(())
     }
-    lookup.ranges = joined(keys);
-    lookup.further.extend(foreign.then_some(&view.sets.foreign));
-    lookup.further.extend(unsure.then_some(&view.sets.unsure));
-    Some(lookup)
+
+    fn lookup<'a>(self, view: &View<'a>) -> Lookup<'a> {
+        let mut lookup = Lookup { ranges: joined(self.keys), doubtful: self.doubtful, ..Lookup::default() };
+        lookup.further.extend(self.foreign.then_some(&view.sets.foreign));
+        lookup.further.extend(self.unsure.then_some(&view.sets.unsure));
+        lookup
+    }
+}
+
+fn equal_to<'a>(kind: IndexKind, view: &View<'a>, values: &[Key]) -> Option<Lookup<'a>> {
+    let mut equals = Equals::default();
+    values.iter().try_for_each(|value| equals.add(spot(kind, view, value)))?;
+    Some(equals.lookup(view))
 }
 
 /// All keys but those of the values. A key that may hold others too stays, in doubt.
@@ -358,8 +376,7 @@ fn other_than<'a>(kind: IndexKind, view: &View<'a>, values: &[Key]) -> Option<Lo
 
 /// As `equal_to`, numbers by value.
 fn same_as<'a>(kind: IndexKind, view: &View<'a>, scalars: &[Scalar]) -> Option<Lookup<'a>> {
-    let mut lookup = Lookup::default();
-    let (mut keys, mut foreign, mut unsure, mut null) = (Vec::new(), false, false, false);
+    let (mut equals, mut null) = (Equals::default(), false);
     for scalar in scalars {
         let value = match scalar {
             Scalar::Null => {
@@ -367,31 +384,20 @@ fn same_as<'a>(kind: IndexKind, view: &View<'a>, scalars: &[Scalar]) -> Option<L
                 continue;
             }
             Scalar::Number(number) if matches!(kind, IndexKind::Integer | IndexKind::Float) => {
-                keys.extend(number_range(kind, view, &Bounds::between(*number, *number)));
-                unsure = true;
+                equals.keys.extend(number_range(kind, view, &Bounds::between(*number, *number)));
+                equals.unsure = true;
                 continue;
             }
             Scalar::Number(_) => {
-                foreign = true;
+                equals.foreign = true;
                 continue;
             }
             Scalar::Bool(value) => Key::Bool(*value),
             Scalar::String(text) => Key::String(text.clone()),
         };
-        match spot(kind, view, &value) {
-            Spot::Key(key, sure) => {
-                keys.push(key);
-                lookup.doubtful |= !sure;
-            }
-            Spot::No => {}
-            Spot::Foreign => foreign = true,
-            Spot::Unsure => unsure = true,
-            Spot::Unknown => return None,
-        }
+        equals.add(spot(kind, view, &value))?;
     }
-    lookup.ranges = joined(keys);
-    lookup.further.extend(foreign.then_some(&view.sets.foreign));
-    lookup.further.extend(unsure.then_some(&view.sets.unsure));
+    let mut lookup = equals.lookup(view);
     lookup.further.extend(null.then_some(&view.sets.null));
     Some(lookup)
 }
