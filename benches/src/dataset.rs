@@ -82,7 +82,7 @@ fn cosine(left: &[f32], right: &[f32]) -> f64 {
 }
 
 /// A JSON object as a payload.
-fn object(text: &str) -> Result<Object> {
+pub(crate) fn object(text: &str) -> Result<Object> {
     let entries: serde_json::Map<String, serde_json::Value> = serde_json::from_str(text)?;
     Ok(entries.into_iter().map(|(key, value)| (key, payload_value(value))).collect())
 }

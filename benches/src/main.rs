@@ -22,6 +22,7 @@
 
 mod dataset;
 mod disk;
+mod filters;
 mod flat;
 mod goals;
 mod import;
@@ -52,6 +53,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
+    ("filters", |options, place, report| filters::run(&DataSet::read(&options.data)?, place, report)),
     (index::INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),
     (index::TURNOVER, |options, place, report| {
         index::turnover::run(&options.data, &options.index, place, report)

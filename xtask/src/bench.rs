@@ -11,6 +11,7 @@ const BENCHES: &[(&str, Needs)] = &[
     ("flat", Needs::FullSet),
     ("import", Needs::FullSet),
     ("open", Needs::FullSet),
+    ("filters", Needs::FullSet),
     ("kernels", Needs::Nothing),
     ("index", Needs::Vectors),
     ("turnover", Needs::Vectors),

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// The flag and the injected check are consulted once per so many distances.
 ///
-/// At 10 to 100 ns a distance that is every 10 to 100 µs: soon enough for a deadline in milliseconds, too rare to cost.
-pub const DISTANCES_PER_CHECK: u64 = 1_024;
+/// At 10 to 100 ns a distance that is every 5 to 50 µs: soon enough to give up a walk that leads nowhere, too rare to cost.
+pub const DISTANCES_PER_CHECK: u64 = 512;
 
 /// Why a search ended without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]

@@ -128,6 +128,12 @@ impl Margin {
     pub fn limit(&self, worst: Score) -> Score {
         worst + (self.share * (worst - self.floor)).max(self.slack)
     }
+
+    /// The margin of a walk of whose candidates only this part is admitted.
+    #[must_use]
+    pub fn admitting(self, part: f32) -> Margin {
+        Margin { share: self.share * part.sqrt(), ..self }
+    }
 }
 
 /// The work of one search.

@@ -7,7 +7,9 @@ use nearfield_ann::{Budget, Scratch};
 use nearfield_hnsw::EF_MAX;
 use nearfield_payload::decode;
 use nearfield_payload::filter::Filter;
-use nearfield_segment::{Ask, Depth, Filtering, OpenError, RECALL_MAX, RECALL_MIN, SearchError, Segment};
+use nearfield_segment::{
+    Ask, Depth, Filtering, OpenError, RECALL_MAX, RECALL_MIN, SearchError, Segment, Work,
+};
 use nearfield_types::limits::{BATCH_POINTS_MAX, LIMIT_MAX};
 use nearfield_types::{Object, PointId, Score, Seq, Slot};
 
@@ -139,6 +141,15 @@ impl View {
     ///
     /// [`ErrorKind::Invalid`] if the query does not fit or its depth is outside the limits, [`ErrorKind::Corrupt`] if stored bytes are damaged.
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
+        self.search_watched(query, &mut |_, _| {})
+    }
+
+    /// As [`View::search`]; `watch` is told of each segment and how it was searched.
+    pub(crate) fn search_watched<'v>(
+        &'v self,
+        query: &Query<'_>,
+        watch: &mut dyn FnMut(&'v Member, Work),
+    ) -> Result<Vec<Hit>> {
         check_limit(query.limit)?;
         check_depth(query.depth)?;
         let Some((vector, config)) = self.config.find(query.using) else {
@@ -156,7 +167,8 @@ impl View {
             let ask = Ask { vector, query: values, limit, depth, filter, seen: self.seen, bound };
             let searched =
                 SCRATCH.with_borrow_mut(|scratch| member.segment.search(&ask, &Budget::unlimited(), scratch));
-            let (found, _) = searched.map_err(|e| self.located(&member.segment, search_error(e)))?;
+            let (found, work) = searched.map_err(|e| self.located(&member.segment, search_error(e)))?;
+            watch(member, work);
             merge(&mut winners, &member.segment, found, query.limit);
         }
         let hit = |winner: Winner<'_>| {
@@ -179,17 +191,21 @@ impl View {
     }
 
     /// The names of the vectors, in schema order.
-    fn vector_names(&self) -> Vec<&str> {
+    pub(crate) fn vector_names(&self) -> Vec<&str> {
         self.config.vectors().map(|(name, _)| name).collect()
     }
 
     /// The filter made ready for segments with vectors of these names.
-    fn filtering<'f>(&'f self, filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
+    pub(crate) fn filtering<'f>(
+        &'f self,
+        filter: &'f Filter,
+        vectors: &'f [&'f str],
+    ) -> Result<Filtering<'f>> {
         Filtering::new(filter, vectors, &self.fields.list).map_err(|e| Error::invalid(format!("filter: {e}")))
     }
 
     /// An error that says which file is damaged, where the error at hand only says that one is.
-    fn located(&self, segment: &Segment, error: Error) -> Error {
+    pub(crate) fn located(&self, segment: &Segment, error: Error) -> Error {
         if error.kind() != ErrorKind::Corrupt {
             return error;
         }
@@ -299,7 +315,7 @@ fn damage(error: OpenError) -> Error {
     }
 }
 
-fn search_error(error: SearchError) -> Error {
+pub(crate) fn search_error(error: SearchError) -> Error {
     use nearfield_ann::Stopped;
     if let SearchError::Payload(error) = error {
         return damage(error);

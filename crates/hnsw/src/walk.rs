@@ -271,8 +271,14 @@ impl Walk {
     #[inline]
     fn margin(&self, plan: &Plan<'_>) -> Key {
         let Some(margin) = plan.margin else { return Key::MAX };
-        let ranked = self.results().keys().get((margin.rank as usize).saturating_sub(1));
-        ranked.map_or(Key::MAX, |&ranked| key(margin.limit(score_of(ranked)), SLOT_MAX))
+        let Some(&ranked) = self.results().keys().get((margin.rank as usize).saturating_sub(1)) else {
+            return Key::MAX;
+        };
+        let margin = match self.is_filtered {
+            true => margin.admitting(self.stats.admitted as f32 / self.stats.tested.max(1) as f32),
+            false => margin,
+        };
+        key(margin.limit(score_of(ranked)), SLOT_MAX)
     }
 
     /// Scores the seen slots from `from` on and merges those that are good enough.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nearfield_collection::{
-    Collection as Shard, CollectionConfig, Error, ErrorKind, FieldConfig, FieldIndexInfo, Hit, Point, Query,
-    Record, Result, Stats, View, With,
+    Collection as Shard, CollectionConfig, Error, ErrorKind, Explanation, FieldConfig, FieldIndexInfo, Hit,
+    Point, Query, Record, Result, Stats, View, With,
 };
 use nearfield_payload::Path;
 use nearfield_types::{Object, PointId, Seq};
@@ -164,6 +164,32 @@ impl Collection {
     pub fn search(&self, query: &Query<'_>) -> Result<Vec<Hit>> {
         self.shard.check_open()?;
         self.view().search(query).map_err(|e| self.named(e))
+    }
+
+    /// Runs a search and says how it was done, segment by segment: the plan, what was expected beside what is true, the work, and which
+    /// index would help.
+    ///
+    /// ```
+    /// use nearfield::filter::{Condition, Filter, Path, Range, Test};
+    /// use nearfield::{CollectionConfig, Database, Metric, Plan, Point, Query};
+    ///
+    /// let db = Database::in_memory()?;
+    /// let books = db.create_collection("books", CollectionConfig::new(2, Metric::Cosine))?;
+    /// books.upsert(vec![Point::new(1, vec![1.0, 0.0])])?;
+    /// let year = Path::parse("year").expect("a path");
+    /// let recent = Filter::new().must([Condition::field(year.clone(), Test::Range(Range::default()))]);
+    /// let explanation = books.explain(&Query::new(&[1.0, 0.1], 1).filter(&recent))?;
+    /// assert_eq!(explanation.segments[0].work.plan, Plan::Scan);
+    /// assert_eq!(explanation.unindexed(), [year]);
+    /// # Ok::<(), nearfield::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::search`].
+    pub fn explain(&self, query: &Query<'_>) -> Result<Explanation> {
+        self.shard.check_open()?;
+        self.view().explain(query).map_err(|e| self.named(e))
     }
 
     /// Up to `limit` points with ids after `after`, in id order: numbers, then UUIDs, then strings.

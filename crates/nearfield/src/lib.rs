@@ -56,9 +56,10 @@ pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, FieldConfig,
-    FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors, PayloadField,
-    Point, Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
+    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, Explanation,
+    FieldConfig, FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors,
+    PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats, VectorConfig, Vectors, View,
+    With, Work,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};

@@ -47,7 +47,7 @@ pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
 pub use error::{IndexError, OpenError, SearchError};
 pub use field::{Depth, Field, FieldAsk};
-pub use filtered::Filtering;
+pub use filtered::{Filtering, Plan, Work};
 pub use growing::{Growing, NewPoint};
 pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
 pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};

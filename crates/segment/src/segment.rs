@@ -9,7 +9,7 @@ use nearfield_vectors::VectorStore;
 use crate::changes::Changes;
 use crate::error::{OpenError, SearchError};
 use crate::field::{Depth, Field, FieldAsk};
-use crate::filtered::{self, Filtering, Passing};
+use crate::filtered::{self, Filtering, Passing, Work};
 use crate::growing::Growing;
 use crate::patches::Row;
 use crate::sealed::Sealed;
@@ -196,20 +196,20 @@ impl Segment {
         ask: &Ask<'_>,
         budget: &Budget<'_>,
         scratch: &mut Scratch,
-    ) -> Result<(Vec<Found>, Stats), SearchError> {
+    ) -> Result<(Vec<Found>, Work), SearchError> {
         if let Some(filtering) = ask.filter {
             return filtered::search(self, ask, filtering, budget, scratch);
         }
         let (found, stats) = self.search_among(ask, self.estimate(ask.seen), budget, scratch)?;
         if found.iter().all(|one| self.visible(one.slot, ask.seen)) {
-            return Ok((found, stats));
+            return Ok((found, Work::unfiltered(stats, self.rows())));
         }
         // A walk that was told that all is visible met a row linked meanwhile, as the duplicate of an older one.
         let unsure = Estimate::unknown(self.rows().into());
         let (found, again) = self.search_among(ask, unsure, budget, scratch)?;
         let mut both = stats;
         both += again;
-        Ok((found, both))
+        Ok((found, Work::unfiltered(both, self.rows())))
     }
 
     fn search_among(
@@ -233,6 +233,11 @@ impl Segment {
             Segment::Growing(growing) => growing.estimate(seen),
             Segment::Sealed(sealed) => sealed.estimate(),
         }
+    }
+
+    /// True if every row is visible at `seen`, as far as that is known without looking.
+    pub(crate) fn is_all_visible(&self, seen: Seq) -> bool {
+        self.estimate(seen).low >= u64::from(self.rows())
     }
 
     pub(crate) fn visible(&self, slot: Slot, seen: Seq) -> bool {
