@@ -297,7 +297,11 @@ fn open(path: &Path) -> Result<(Place, Settings, Region)> {
     let region = place.dir.open(&file).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
             let replaced = place.left_behind();
-            Error::caused(ErrorKind::NotFound, format!("there is no saved index at {}{replaced}", place.shown), e)
+            Error::caused(
+                ErrorKind::NotFound,
+                format!("there is no saved index at {}{replaced}", place.shown),
+                e,
+            )
         }
         _ => Error::io(format!("opening {}", place.shown), e),
     })?;
