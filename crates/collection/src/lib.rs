@@ -18,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `indexing`, `fields`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing`, `fields`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -26,11 +26,16 @@ mod checkpoint;
 mod collection;
 mod config;
 mod error;
+mod facet;
 mod fields;
 pub mod format;
+mod group;
+mod graphs;
 mod indexing;
 mod manifest;
 mod operation;
+mod order;
+mod passing;
 mod point;
 mod prepare;
 mod recovery;
@@ -45,10 +50,14 @@ pub use cell::{Cell, CellError, ManifestCell, Versioned, decode as decode_cell};
 pub use collection::{Collection, CollectionOptions, Durability};
 pub use config::{CollectionConfig, IndexConfig, VectorConfig};
 pub use error::{Error, ErrorKind, Result};
+pub use facet::{FACET_BYTES_MAX, FacetHit};
 pub use fields::{FieldIndexInfo, FieldIndexState};
+pub use group::Group;
 pub use manifest::{Fields, FileEntry, FileKind, Manifest, SegmentEntry};
 pub use nearfield_payload::index::{IndexConfig as FieldConfig, IndexKind as FieldKind, IndexMemory};
-pub use nearfield_segment::{Depth, PayloadField, Quantization};
+pub use nearfield_payload::index::{Direction, Estimate as CountEstimate};
+pub use nearfield_segment::{Depth, OrderValue, PayloadField, Quantization};
+pub use order::{OrderBy, OrderedRecord};
 pub use point::{DiskBytes, Hit, NamedVectors, Point, Query, Record, Stats, Vectors, With};
 pub use recovery::OpenReport;
 pub use view::View;

@@ -179,17 +179,21 @@ impl View {
     }
 
     /// The names of the vectors, in schema order.
-    fn vector_names(&self) -> Vec<&str> {
+    pub(crate) fn vector_names(&self) -> Vec<&str> {
         self.config.vectors().map(|(name, _)| name).collect()
     }
 
     /// The filter made ready for segments with vectors of these names.
-    fn filtering<'f>(&'f self, filter: &'f Filter, vectors: &'f [&'f str]) -> Result<Filtering<'f>> {
+    pub(crate) fn filtering<'f>(
+        &'f self,
+        filter: &'f Filter,
+        vectors: &'f [&'f str],
+    ) -> Result<Filtering<'f>> {
         Filtering::new(filter, vectors, &self.fields.list).map_err(|e| Error::invalid(format!("filter: {e}")))
     }
 
     /// An error that says which file is damaged, where the error at hand only says that one is.
-    fn located(&self, segment: &Segment, error: Error) -> Error {
+    pub(crate) fn located(&self, segment: &Segment, error: Error) -> Error {
         if error.kind() != ErrorKind::Corrupt {
             return error;
         }
@@ -197,13 +201,13 @@ impl View {
         member.and_then(damaged_file).unwrap_or(error)
     }
 
-    fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
+    pub(crate) fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
         let Some((segment, slot)) = self.version.find(id, self.seen) else { return Ok(None) };
         let (payload, vectors) = self.fetch(segment, slot, with)?;
         Ok(Some(Record { id: id.clone(), payload, vectors }))
     }
 
-    fn fetch(
+    pub(crate) fn fetch(
         &self,
         segment: &Segment,
         slot: Slot,
@@ -258,7 +262,7 @@ fn merge<'a>(
     winners.truncate(limit);
 }
 
-fn check_limit(limit: usize) -> Result<()> {
+pub(crate) fn check_limit(limit: usize) -> Result<()> {
     if limit > LIMIT_MAX {
         return Err(Error::invalid(format!("limit is {limit}: at most {LIMIT_MAX} is allowed")));
     }
@@ -292,14 +296,14 @@ fn damaged_file(member: &Member) -> Option<Error> {
     })
 }
 
-fn damage(error: OpenError) -> Error {
+pub(crate) fn damage(error: OpenError) -> Error {
     match error {
         OpenError::Io(error) => Error::io("reading a segment", error),
         other => Error::caused(ErrorKind::Corrupt, "a segment is damaged", other),
     }
 }
 
-fn search_error(error: SearchError) -> Error {
+pub(crate) fn search_error(error: SearchError) -> Error {
     use nearfield_ann::Stopped;
     if let SearchError::Payload(error) = error {
         return damage(error);

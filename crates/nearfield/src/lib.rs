@@ -37,7 +37,7 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`.
+//! `database`, `collection`, `catalog`, `options`, `snapshot`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -51,14 +51,16 @@ pub mod filter;
 pub mod format;
 mod index;
 mod options;
+mod snapshot;
 
 pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, FieldConfig,
-    FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors, PayloadField,
-    Point, Query, Record, Result, Stats, VectorConfig, Vectors, View, With,
+    CollectionConfig, CollectionOptions, CountEstimate, Depth, Direction, DiskBytes, Durability, Error,
+    ErrorKind, FACET_BYTES_MAX, FacetHit, FieldConfig, FieldIndexInfo, FieldIndexState, FieldKind, Group, Hit,
+    IndexConfig, IndexMemory, NamedVectors, OrderBy, OrderValue, OrderedRecord, PayloadField, Point, Query,
+    Record, Result, Stats, VectorConfig, Vectors, View, With,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
@@ -67,3 +69,4 @@ pub use nearfield_types::{
     limits,
 };
 pub use options::Options;
+pub use snapshot::Snapshot;
