@@ -5,7 +5,7 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use nearfield::filter::{Filter, qdrant};
+use nearfield::filter::Filter;
 use nearfield::limits::{DIMENSION_MAX, LIMIT_MAX};
 use nearfield::{Collection, Depth, Hit, Metric, Object, Query, Value, With};
 use serde_json::{Value as Json, json};
@@ -14,7 +14,8 @@ use crate::args::Search;
 use crate::database;
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::json::{from_f32, from_id, from_object, parse_object, parse_vector};
+use crate::filter;
+use crate::json::{from_f32, from_id, from_object, parse_vector};
 use crate::npy;
 use crate::output::{Screen, counted, duration, shorten};
 use crate::timing::Stopwatch;
@@ -26,7 +27,7 @@ const VECTOR_TEXT_MAX: u64 = 64 * DIMENSION_MAX as u64;
 pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     let limit = check_limit(command.limit)?;
     let typed = typed_vector(command)?;
-    let filter = command.filter.as_deref().map(parse_filter).transpose()?;
+    let filter = filter::typed(command.filter.as_deref())?;
     let database = database::open(&command.target)?;
     let collection = database::collection(&database, &command.collection)?;
     let (using, vector) = database::vector(collection.config(), command.using.as_deref())?;
@@ -57,7 +58,7 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     }))
 }
 
-fn check_limit(limit: u64) -> Outcome<usize> {
+pub(crate) fn check_limit(limit: u64) -> Outcome<usize> {
     match usize::try_from(limit) {
         Ok(limit @ 1..=LIMIT_MAX) => Ok(limit),
         _ => Err(Failure::invalid(format!("limit is {limit}: it must be 1 to {LIMIT_MAX}"))),
@@ -72,16 +73,6 @@ fn depth(command: &Search) -> Depth {
         (None, Some(recall)) => Depth::Recall(recall),
         (None, None) => Depth::Auto,
     }
-}
-
-/// A filter as it was typed.
-fn parse_filter(text: &str) -> Outcome<Filter> {
-    let object = parse_object(text).map_err(|error| Failure::invalid(format!("--filter, {error}")));
-    let filter = object.and_then(|object| {
-        qdrant::parse(&object).map_err(|error| Failure::invalid(format!("--filter, {error}")))
-    });
-    let example = r#"write it as --filter '{"must": {"key": "pos", "match": {"value": "noun"}}}'"#;
-    filter.map_err(|failure| failure.advise(example))
 }
 
 /// The vector from the command line, standard input or a file; nothing for `--like`.
@@ -224,6 +215,7 @@ pub(crate) fn summary(payload: &Object) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::parse_object;
 
     #[test]
     fn limits_are_named() {

@@ -37,7 +37,7 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`.
+//! `database`, `collection`, `catalog`, `options`, `snapshot`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -51,13 +51,15 @@ pub mod filter;
 pub mod format;
 mod index;
 mod options;
+mod snapshot;
 
 pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, Explanation,
-    FieldConfig, FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors,
+    CollectionConfig, CollectionOptions, CountEstimate, Depth, Direction, DiskBytes, Durability, Error,
+    ErrorKind, Explanation, FACET_BYTES_MAX, FacetHit, FieldConfig, FieldIndexInfo, FieldIndexState,
+    FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OrderBy, OrderValue, OrderedRecord,
     PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats, VectorConfig, Vectors, View,
     With, Work,
 };
@@ -68,3 +70,4 @@ pub use nearfield_types::{
     limits,
 };
 pub use options::Options;
+pub use snapshot::Snapshot;

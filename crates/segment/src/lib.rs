@@ -20,7 +20,7 @@
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
 
 mod build;
 mod calibration;
@@ -28,32 +28,39 @@ mod changes;
 mod deaths;
 mod deltas;
 mod error;
+mod facet;
 mod field;
 mod filtered;
 pub mod format;
+mod graphs;
 mod growing;
 mod ids;
 mod index;
 mod index_files;
+mod ordered;
 mod patches;
 mod payload_index;
 mod schema;
 mod seal;
 mod sealed;
 mod segment;
+mod selection;
 
 pub use build::{BuildPhase, Built, Source, Watch, build};
 pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
 pub use error::{IndexError, OpenError, SearchError};
+pub use facet::CountValue;
 pub use field::{Depth, Field, FieldAsk};
 pub use filtered::{Filtering, Plan, Work};
 pub use growing::{Growing, NewPoint};
 pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
 pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
+pub use ordered::{OrderAsk, OrderValue, Placed};
 pub use patches::Row;
 pub use payload_index::{FieldError, PayloadField, field_file, open_field};
 pub use schema::Schema;
 pub use seal::{FileSink, Heritage, Written, seal, write_file};
 pub use sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, SegmentBytes, vectors_file};
 pub use segment::{Ask, Found, Segment};
+pub use selection::RowTest;
