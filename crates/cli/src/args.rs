@@ -151,6 +151,9 @@ pub(crate) struct Search {
     /// Show the whole payload of each point
     #[arg(long)]
     pub(crate) with_payload: bool,
+    /// Show how each segment was searched: the plan, what was expected beside what is true, the work, and which index would help
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// Exactly one of these.

@@ -44,6 +44,7 @@ mod count;
 mod database;
 mod delete;
 mod demo;
+mod explain;
 mod facet;
 mod failure;
 mod files;

@@ -12,6 +12,7 @@ use serde_json::{Value as Json, json};
 
 use crate::args::Search;
 use crate::database;
+use crate::explain;
 use crate::failure::{Failure, Outcome};
 use crate::files;
 use crate::filter;
@@ -37,8 +38,11 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         (None, None) => return Err(Failure::invalid("give one of --vector, --vector-file and --like")),
     };
     let watch = Stopwatch::start();
-    let hits = question.ask(&collection, &using, limit, depth(command), filter.as_ref())?;
+    let query = question.query(&using, limit, depth(command), filter.as_ref());
+    let mut hits = collection.search(&query)?;
     let took = watch.elapsed();
+    let explanation = command.explain.then(|| collection.explain(&query)).transpose()?;
+    question.leave_out_itself(&mut hits, limit);
     let name = collection.name().to_owned();
     drop(collection);
     database.close()?;
@@ -49,13 +53,20 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         counted(hits.len() as u64, "point", "points"),
         duration(took)
     )))?;
-    screen.answer(&json!({
+    if let Some(explanation) = &explanation {
+        explain::table(screen, explanation)?;
+    }
+    let mut answer = json!({
         "collection": name,
         "using": using,
         "metric": vector.metric.name(),
         "hits": page.json(),
         "seconds": took.as_secs_f64(),
-    }))
+    });
+    if let Some(explanation) = &explanation {
+        answer["explanation"] = explain::json(explanation);
+    }
+    screen.answer(&answer)
 }
 
 pub(crate) fn check_limit(limit: u64) -> Outcome<usize> {
@@ -133,21 +144,21 @@ impl Question {
         Ok(Question { vector, itself: Some(record.id) })
     }
 
-    fn ask(
-        &self,
-        collection: &Collection,
-        using: &str,
+    fn query<'q>(
+        &'q self,
+        using: &'q str,
         limit: usize,
         depth: Depth,
-        filter: Option<&Filter>,
-    ) -> Outcome<Vec<Hit>> {
+        filter: Option<&'q Filter>,
+    ) -> Query<'q> {
         // One more, for the point itself.
-        let wanted = (limit + usize::from(self.itself.is_some())).min(LIMIT_MAX);
-        let query = Query { vector: &self.vector, using, limit: wanted, with: With::PAYLOAD, depth, filter };
-        let mut hits = collection.search(&query)?;
+        let limit = (limit + usize::from(self.itself.is_some())).min(LIMIT_MAX);
+        Query { vector: &self.vector, using, limit, with: With::PAYLOAD, depth, filter }
+    }
+
+    fn leave_out_itself(&self, hits: &mut Vec<Hit>, limit: usize) {
         hits.retain(|hit| Some(&hit.id) != self.itself.as_ref());
         hits.truncate(limit);
-        Ok(hits)
     }
 }
 

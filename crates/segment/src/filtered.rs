@@ -76,7 +76,8 @@ impl<'a> Filtering<'a> {
     }
 }
 
-fn matcher(filter: &Filter, fields: &[Arc<PayloadField>]) -> Result<Matcher, FilterError> {
+/// The matcher of `filter`; texts in fields with a text index are split as that index does.
+pub(crate) fn matcher(filter: &Filter, fields: &[Arc<PayloadField>]) -> Result<Matcher, FilterError> {
     Matcher::with_texts(filter.view(), |path| {
         let field = fields.iter().find(|field| field.path == *path)?;
         let IndexConfig::Text(config) = &field.config else { return None };
@@ -284,7 +285,8 @@ impl<'a> Passing<'a> {
         self.checked(page)
     }
 
-    fn checked<T>(&self, answer: T) -> Result<T, SearchError> {
+    /// The answer, unless a payload could not be read on the way to it.
+    pub(crate) fn checked<T>(&self, answer: T) -> Result<T, SearchError> {
         match self.failed.lock().take() {
             Some(error) => Err(SearchError::Payload(error)),
             None => Ok(answer),

@@ -9,14 +9,13 @@ use std::sync::Arc;
 use nearfield_ann::Admit;
 use nearfield_payload::filter::{Filter, FilterError, Matcher};
 use nearfield_payload::index::bind::{Binder, Resolve};
-use nearfield_payload::index::{Estimate, FieldIndex, FieldReader, IndexConfig, IndexError};
-use nearfield_payload::text::Analyzer;
+use nearfield_payload::index::{Estimate, FieldIndex, FieldReader, IndexError};
 use nearfield_payload::{Path, RowError, RowRef};
 use nearfield_types::{PointId, Seq, Slot};
 use roaring::RoaringBitmap;
 
 use crate::error::{OpenError, SearchError};
-use crate::filtered::{Filtering, Passing};
+use crate::filtered::{Filtering, Passing, matcher};
 use crate::payload_index::PayloadField;
 use crate::segment::Segment;
 
@@ -62,8 +61,7 @@ impl<'a> Selection<'a> {
             None => slots.retain(|&slot| self.segment.visible(slot, self.seen)),
             Some(passing) => {
                 passing.retain(slots);
-                // A page of no points says whether a payload could not be read.
-                passing.page(None, 0)?;
+                passing.checked(())?;
             }
         }
         Ok(())
@@ -225,13 +223,7 @@ impl<'a> RowTest<'a> {
         vectors: &'a [&'a str],
         fields: &[Arc<PayloadField>],
     ) -> Result<RowTest<'a>, FilterError> {
-        let analyzer = |path: &Path| {
-            let field = fields.iter().find(|field| field.path == *path)?;
-            let IndexConfig::Text(config) = &field.config else { return None };
-            // A configuration without an analyzer was refused when the index was made.
-            Analyzer::new(config).ok().map(Arc::new)
-        };
-        Ok(RowTest { matcher: Matcher::with_texts(filter.view(), analyzer)?, vectors })
+        Ok(RowTest { matcher: matcher(filter, fields)?, vectors })
     }
 
     /// Whether the row passes with the payload that it has at `seen`. It is not asked whether it is visible then.

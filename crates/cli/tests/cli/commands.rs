@@ -126,6 +126,25 @@ fn several_vectors_a_point() {
 }
 
 #[test]
+fn a_search_explains_itself() {
+    let place = filled();
+    let asked = format!("search db c --like k7 --explain {BELOW_100}");
+    let shown = place.text(&asked);
+    assert!(shown.contains("no index answers for n:") && shown.contains("expected to pass"), "{shown}");
+    let unindexed = place.json(&asked)["explanation"].clone();
+    assert_eq!(
+        (&unindexed["unindexed"], &unindexed["segments"][0]["in_doubt"]),
+        (&json!(["n"]), &json!(300))
+    );
+    place.json("index db c create n integer");
+    let indexed = place.json(&asked)["explanation"].clone();
+    let segment = &indexed["segments"][0];
+    assert_eq!(indexed["unindexed"], json!([]));
+    assert_eq!(segment["estimate"], json!({"low": 100, "likely": 100, "high": 100}));
+    assert_eq!((&segment["passing"], &segment["plan"]), (&json!(100), &json!("scan")));
+}
+
+#[test]
 fn an_import_is_indexed_and_searched_as_hard_as_asked() {
     let place = Place::new();
     place.write_points(1_500, 8);
