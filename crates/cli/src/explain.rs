@@ -2,23 +2,26 @@
 //!
 //! It refuses to interpret: it shows what the library says.
 
-use nearfield::{Explanation, Plan, SegmentExplanation};
+use nearfield::filter::{Filter, suggested_indexes};
+use nearfield::{Explanation, FieldKind, Plan, SegmentExplanation};
 use serde_json::{Value as Json, json};
 
 use crate::failure::Outcome;
 use crate::output::{Screen, clean, thousands};
 
 /// Shows the plan of each segment as a table.
-pub(crate) fn table(screen: &Screen, explanation: &Explanation) -> Outcome<()> {
+pub(crate) fn table(screen: &Screen, explanation: &Explanation, filter: Option<&Filter>) -> Outcome<()> {
     let headings =
         ["segment", "rows", "plan", "expected to pass", "may pass", "read", "pass", "scored", "hops"];
     let rows = explanation.segments.iter().map(row).collect();
     screen.say("")?;
     screen.table(&headings, &[0, 1, 3, 4, 5, 6, 7, 8], rows)?;
-    for field in explanation.unindexed() {
-        let field = clean(&field.to_string());
+    let suggested = filter.map(suggested_indexes).unwrap_or_default();
+    for path in explanation.unindexed() {
+        let kind = suggested.iter().find(|(known, _)| *known == path).map(|(_, kind)| *kind);
+        let (field, kind) = (clean(&path.to_string()), kind.map_or("KIND", FieldKind::name));
         screen.say(&screen.dim(&format!(
-            "  no index answers for {field}: payloads were read instead. `nearfield index DB COLLECTION create {field} KIND` makes one"
+            "  no index answers for {field}: payloads were read instead. `nearfield index DB COLLECTION create {field} {kind}` makes one"
         )))?;
     }
     Ok(())

@@ -54,7 +54,7 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         duration(took)
     )))?;
     if let Some(explanation) = &explanation {
-        explain::table(screen, explanation)?;
+        explain::table(screen, explanation, filter.as_ref())?;
     }
     let mut answer = json!({
         "collection": name,

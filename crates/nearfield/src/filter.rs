@@ -7,12 +7,14 @@
 
 pub mod mongo;
 pub mod qdrant;
+mod suggest;
 
 pub use nearfield_payload::filter::{
     ClauseRef, Condition, ConditionRef, Datetime, Filter, FilterError, FilterRef, GeoBox, GeoPoint,
     GeoPolygon, GeoRadius, Key, Leaf, Number, Range, Scalar, Test, limits, slice_of,
 };
 pub use nearfield_payload::{Path, PathError, Step};
+pub use suggest::suggested_indexes;
 
 use nearfield_types::Value;
 
