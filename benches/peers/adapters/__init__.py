@@ -3,11 +3,14 @@
 from .base import Peer
 from .databases import Lance, MilvusLite, QdrantEdge, Zvec
 from .libraries import PROBES, Faiss, Hnswlib, Rabitq, Svs, Usearch, Voyager
+from .nearfield_database import NearfieldDatabase
 from .nearfield_index import NearfieldIndex
 
 PEERS: list[Peer] = [
     NearfieldIndex(),
     NearfieldIndex("nearfield-index-efc100", ef_construction=100),
+    NearfieldDatabase(),
+    NearfieldDatabase("nearfield-sync", durability="sync"),
     Rabitq("rabitq-symqg-8bit", bits=8),
     Rabitq("rabitq-symqg"),
     Rabitq("rabitq-hnsw-8bit", kind="hnsw", bits=8),
@@ -41,6 +44,7 @@ OURS_FIRST = "nearfield"  # drawn first, in the first colour
 # Those that say whether a goal holds, and one of each kind people use.
 USUAL = (
     "nearfield-index",
+    "nearfield",
     "rabitq-symqg-8bit",
     "rabitq-symqg",
     "rabitq-hnsw-8bit",

@@ -146,6 +146,11 @@ impl Collection {
         self.fields.load().list.iter().map(info).collect()
     }
 
+    /// Whether there is an index of the values at `path`, finished or not.
+    pub fn has_field_index(&self, path: &Path) -> bool {
+        self.fields.load().list.iter().any(|field| field.path == *path)
+    }
+
     /// True if there are payload indexes, which what is written has to be taken into.
     pub fn has_field_indexes(&self) -> bool {
         !self.fields.load().list.is_empty()

@@ -194,6 +194,29 @@ impl Collection {
         self.linking(self.shard.create_field_index(&parse_path(path)?, config))
     }
 
+    /// Has the indexes made that would answer `filter` ([`filter::suggested_indexes`](crate::filter::suggested_indexes)), in the background; returns
+    /// how many were not there. A field that has an index of any kind keeps it; what cannot be had for the limit of indexes is left out.
+    /// O(conditions * indexes) where all are there.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`].
+    pub fn create_suggested_indexes(&self, filter: &Filter) -> Result<usize> {
+        let mut created = 0;
+        for (path, kind) in crate::filter::suggested_indexes(filter) {
+            if self.shard.has_field_index(&path) {
+                continue;
+            }
+            match self.linking(self.shard.create_field_index(&path, &kind.config())) {
+                Ok(is_new) => created += usize::from(is_new),
+                // Another one was faster, or there are as many as there may be.
+                Err(error) if matches!(error.kind(), ErrorKind::Exists | ErrorKind::Invalid) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(created)
+    }
+
     /// Drops the index of the values at `path`; true if there was one. Filters answer the same without it. Its files go in the background.
     ///
     /// # Errors

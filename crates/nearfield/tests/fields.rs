@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use nearfield::filter::{Condition, Filter, Path, Range, Test};
 use nearfield::{
     Collection, CollectionConfig, Database, ErrorKind, FieldIndexState, FieldKind, Metric, Object, Options,
     Point,
@@ -79,4 +80,18 @@ fn the_background_builds_and_removes_by_itself() {
         c.create_field_index("a..b", &FieldKind::Bool.config()).expect_err("no path").kind(),
         ErrorKind::Invalid
     );
+}
+
+#[test]
+fn a_filter_has_its_indexes_made() {
+    let database = Database::in_memory().expect("opens");
+    let c = database.create_collection("points", CollectionConfig::new(2, Metric::Euclid)).expect("creates");
+    let path = |text: &str| Path::parse(text).expect("a path");
+    let word = Condition::field(path("word"), Test::Value("x".into()));
+    let filter = Filter::new().must([word, Condition::field(path("n"), Test::Range(Range::at_least(1)))]);
+    c.create_field_index("n", &FieldKind::Integer.config()).expect("creates");
+    assert_eq!(c.create_suggested_indexes(&filter).expect("creates"), 1);
+    assert_eq!(c.create_suggested_indexes(&filter).expect("creates"), 0);
+    let kinds: Vec<_> = c.field_indexes().expect("lists").iter().map(|one| one.field.config.kind()).collect();
+    assert_eq!(kinds, [FieldKind::Integer, FieldKind::Keyword]);
 }
