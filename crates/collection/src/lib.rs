@@ -60,6 +60,8 @@ pub use nearfield_payload::index::{Direction, Estimate as CountEstimate};
 pub use nearfield_payload::index::{IndexConfig as FieldConfig, IndexKind as FieldKind, IndexMemory};
 pub use nearfield_segment::{Depth, OrderValue, PayloadField, Plan, Quantization, Work};
 pub use order::{OrderBy, OrderedRecord};
-pub use point::{DiskBytes, Hit, NamedVectors, Point, Query, Record, Stats, Vectors, With};
+pub use point::{
+    DiskBytes, Hit, NamedVectors, PackedHit, PackedPayload, Point, Query, Record, Stats, Vectors, With,
+};
 pub use recovery::OpenReport;
 pub use view::View;

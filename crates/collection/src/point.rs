@@ -1,8 +1,11 @@
 //! What users hand in and get back.
 
+use nearfield_payload::decode;
 use nearfield_payload::filter::Filter;
-use nearfield_segment::Depth;
+use nearfield_segment::{Depth, Row};
 use nearfield_types::{Object, PointId, Score, Seq};
+
+use crate::error::{Error, ErrorKind, Result};
 
 /// A point to store.
 #[derive(Clone, Debug, PartialEq)]
@@ -149,6 +152,37 @@ pub struct Hit {
     pub payload: Option<Object>,
     /// Its vectors as they were given, if asked for.
     pub vectors: Option<NamedVectors>,
+}
+
+/// A payload as it is stored: an object for whoever looks at it. A clone is another handle.
+#[derive(Clone, Debug)]
+pub struct PackedPayload(pub(crate) Row);
+
+impl PackedPayload {
+    /// The payload. O(bytes).
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] if the stored bytes are damaged.
+    pub fn unpack(&self) -> Result<Object> {
+        unpacked(&self.0)
+    }
+}
+
+/// The object of a payload row.
+pub(crate) fn unpacked(row: &[u8]) -> Result<Object> {
+    decode(row).map_err(|e| Error::caused(ErrorKind::Corrupt, "a payload row is damaged", e))
+}
+
+/// A point found by a search, its payload as it is stored.
+#[derive(Clone, Debug)]
+pub struct PackedHit {
+    /// Its name.
+    pub id: PointId,
+    /// As in [`Hit`].
+    pub distance: Score,
+    /// Its payload.
+    pub payload: PackedPayload,
 }
 
 /// Bytes on disk by kind.

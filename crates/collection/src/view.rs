@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use nearfield_ann::{Budget, Scratch};
 use nearfield_hnsw::EF_MAX;
-use nearfield_payload::decode;
 use nearfield_payload::filter::Filter;
 use nearfield_segment::{
     Ask, Depth, Filtering, OpenError, RECALL_MAX, RECALL_MIN, SearchError, Segment, Work,
@@ -16,7 +15,7 @@ use nearfield_types::{Object, PointId, Score, Seq, Slot};
 use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::Fields;
-use crate::point::{Hit, NamedVectors, Query, Record, With};
+use crate::point::{Hit, NamedVectors, PackedHit, PackedPayload, Query, Record, With, unpacked};
 use crate::prepare;
 use crate::recovery::UNTRUSTED;
 use crate::version::{Member, Version};
@@ -150,6 +149,34 @@ impl View {
         query: &Query<'_>,
         watch: &mut dyn FnMut(&'v Member, Work),
     ) -> Result<Vec<Hit>> {
+        let hit = |winner: Winner<'_>| {
+            let (payload, vectors) = self.fetch(winner.segment, winner.slot, query.with)?;
+            Ok(Hit { id: winner.id, distance: winner.distance, payload, vectors })
+        };
+        self.winners(query, watch)?.into_iter().map(hit).collect()
+    }
+
+    /// As [`View::search`], with every payload as it is stored: for callers who look at few of them. What the query wants of each point is
+    /// not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`View::search`].
+    pub fn search_packed(&self, query: &Query<'_>) -> Result<Vec<PackedHit>> {
+        let hit = |winner: Winner<'_>| {
+            let row = winner.segment.payload(winner.slot, self.seen);
+            let row = row.map_err(|e| self.located(winner.segment, damage(e)))?;
+            Ok(PackedHit { id: winner.id, distance: winner.distance, payload: PackedPayload(row) })
+        };
+        self.winners(query, &mut |_, _| {})?.into_iter().map(hit).collect()
+    }
+
+    /// The nearest points and where they are.
+    fn winners<'v>(
+        &'v self,
+        query: &Query<'_>,
+        watch: &mut dyn FnMut(&'v Member, Work),
+    ) -> Result<Vec<Winner<'v>>> {
         check_limit(query.limit)?;
         check_depth(query.depth)?;
         let Some((vector, config)) = self.config.find(query.using) else {
@@ -171,11 +198,7 @@ impl View {
             watch(member, work);
             merge(&mut winners, &member.segment, found, query.limit);
         }
-        let hit = |winner: Winner<'_>| {
-            let (payload, vectors) = self.fetch(winner.segment, winner.slot, query.with)?;
-            Ok(Hit { id: winner.id, distance: winner.distance, payload, vectors })
-        };
-        winners.into_iter().map(hit).collect()
+        Ok(winners)
     }
 
     /// Checks every block of the sealed segments against its checksum. O(bytes).
@@ -246,7 +269,7 @@ impl View {
 /// The payload of a row as of `seen`.
 pub(crate) fn read_payload(segment: &Segment, slot: Slot, seen: Seq) -> Result<Object> {
     let row = segment.payload(slot, seen).map_err(damage)?;
-    decode(&row).map_err(|e| Error::caused(ErrorKind::Corrupt, "a payload row is damaged", e))
+    unpacked(&row)
 }
 
 struct Winner<'a> {

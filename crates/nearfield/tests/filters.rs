@@ -283,3 +283,18 @@ fn filters_beyond_a_limit_are_refused_by_name() {
     assert_eq!(c.count_passing(&nan).expect_err("no bound").kind(), ErrorKind::Invalid);
     assert!(qdrant::parse(&Object::from_entries([("mast".to_owned(), Value::Null)])).is_err());
 }
+
+#[test]
+fn packed_payloads_are_those_of_other_searches() {
+    let database = Database::in_memory().expect("opens");
+    let (c, _) = filled(&database);
+    let vector = Random(11).vector().0;
+    let query = Query::new(&vector, K);
+    let whole = c.search(&query.with(With::PAYLOAD)).expect("searches");
+    let packed = c.view().search_packed(&query).expect("searches");
+    assert_eq!(packed.len(), K);
+    for (packed, whole) in packed.iter().zip(&whole) {
+        assert_eq!((&packed.id, packed.distance), (&whole.id, whole.distance));
+        assert_eq!(Some(packed.payload.unpack().expect("is whole")), whole.payload);
+    }
+}
