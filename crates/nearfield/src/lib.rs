@@ -58,7 +58,7 @@ pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantizat
 pub use nearfield_collection::{
     CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, Explanation,
     FieldConfig, FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors,
-    PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats, VectorConfig, Vectors, View,
+    PartitionConfig, PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats, VectorConfig, Vectors, View,
     With, Work,
 };
 pub use nearfield_hnsw::GraphStats;

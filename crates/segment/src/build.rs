@@ -9,6 +9,7 @@
 //!
 //! If codes of one plane lose recall against the vectors themselves, walks use both planes; if these lose it too, the vectors.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -25,6 +26,7 @@ use crate::calibration::{Calibration, RECALL_MAX, Tier};
 use crate::error::SearchError;
 use crate::field::{Depth, Field, FieldAsk, length};
 use crate::index::{IndexOptions, SealedIndex, Target};
+use crate::partitions::BuiltPartition;
 
 /// Rows that are hidden and asked for.
 const HELD_OUT: u32 = 200;
@@ -132,7 +134,7 @@ pub fn build(
     let mut linkers = Vec::new();
     let packed = built.codes().and_then(pack);
     let codes = packed.as_ref().map(|codes| codes as &dyn Codes);
-    let target = Target { rows, codes: codes.or(built.codes()) };
+    let target = Target { rows, codes: codes.or(built.codes()), first: 0 };
     let first = match source {
         Some(source) => take_over(&built.graph, &target, source)?,
         None => Vec::new(),
@@ -149,6 +151,50 @@ pub fn build(
     refine(&built.graph, &target, threads, &mut linkers, &counted(BuildPhase::Refine))?;
     let calibration = measure(rows, &built, threads, &counted(BuildPhase::Measure))?;
     Ok(Built { calibration, ..built })
+}
+
+/// Builds a graph over each of these runs of the rows that `built` was built of, on the same codes. Slots of each are counted from its first
+/// row.
+///
+/// # Errors
+///
+/// As [`build`].
+///
+/// # Complexity
+///
+/// As [`build`] without the measurement: margins measured on the whole graph serve.
+pub fn build_partitions(
+    rows: &dyn VectorStore,
+    built: &Built,
+    runs: &[Range<u32>],
+    options: &IndexOptions,
+    threads: usize,
+    watch: &Watch<'_>,
+) -> Result<Vec<BuiltPartition>, Stopped> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let packed = built.codes().and_then(pack);
+    let codes = packed.as_ref().map(|codes| codes as &dyn Codes).or(built.codes());
+    let all = runs.iter().map(|run| run.end - run.start).sum();
+    let counted = |phase| Progress { watch, phase, done: AtomicU32::new(0), all };
+    let (link, again) = (counted(BuildPhase::Link), counted(BuildPhase::Refine));
+    let mut partitions = Vec::with_capacity(runs.len());
+    for run in runs {
+        let mut linkers = Vec::new();
+        let target = Target { rows, codes, first: run.start };
+        let graph = Graph::new(options.graph(rows.shape().metric()));
+        target.each(0..run.end - run.start, threads, &mut linkers, &|slot, scorers, linker| {
+            graph.link(slot, scorers, linker)?;
+            link.one()
+        })?;
+        refine(&graph, &target, threads, &mut linkers, &again)?;
+        let written = nearfield_hnsw::format::write(&graph, &[], Vec::new());
+        // Memory takes what is written to it.
+        let (graph, _) = written.map_err(|_| Stopped::Unreadable)?;
+        partitions.push(BuiltPartition { rows: run.clone(), graph });
+    }
+    Ok(partitions)
 }
 
 /// Counts what is done and tells of it now and then.

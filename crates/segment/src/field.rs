@@ -175,7 +175,7 @@ impl Field<'_> {
         let stats = match scored {
             Some(codes) => self.among_codes(codes, slots, &ask, &mut *exact, &mut work, scratch, out),
             None => {
-                Ok(Among::new(slots).search(self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?)
+                Ok(scan(slots, self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?)
             }
         };
         *scratch.state::<Work>() = work;
@@ -202,7 +202,7 @@ impl Field<'_> {
         let mut keep = TopK::new(kept_most(out.k()), &BySlot);
         let mut stats = {
             let mut scorer = codes.scorer(&work.prepared, precision);
-            Among::new(slots).search(Search::new(&mut scorer, ask.admit, ask.budget), scratch, &mut keep)?
+            scan(slots, Search::new(&mut scorer, ask.admit, ask.budget), scratch, &mut keep)?
         };
         Self::keep_promising(codes, precision, keep, out.k(), work);
         sort_finely(codes, work)?;
@@ -342,6 +342,21 @@ impl Field<'_> {
             stats += raw.search(self.question(ask, exact, Effort::Auto), scratch, out)?;
         }
         Ok(stats)
+    }
+}
+
+/// Scores every one of `slots`, which ascend and are all admitted: without a gap they are read as they lie.
+fn scan(
+    slots: &[Slot],
+    question: Search<'_>,
+    scratch: &mut Scratch,
+    out: &mut TopK<'_>,
+) -> Result<Stats, Stopped> {
+    match (slots.first(), slots.last()) {
+        (Some(first), Some(last)) if (last.0 - first.0) as usize + 1 == slots.len() => {
+            Flat::range(*first, Slot(last.0 + 1)).search(question, scratch, out)
+        }
+        _ => Among::new(slots).search(question, scratch, out),
     }
 }
 

@@ -11,6 +11,9 @@
 //! walk    many may: walk the graph, ask of the candidates good enough whether they pass
 //! guard   a walk that costs what a scan would, or comes back with too few, becomes a scan
 //! ```
+//!
+//! Where the candidates lie in one partition that has a graph of its own, the walk is one of that graph; the few that lie elsewhere, because they
+//! were patched since, are tested and scored.
 
 use std::fmt;
 use std::sync::Arc;
@@ -28,7 +31,8 @@ use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 
 use crate::error::{OpenError, SearchError};
-use crate::field::{Depth, FieldAsk};
+use crate::field::{Depth, FieldAsk, GRAPH_ROWS_MIN};
+use crate::partitions::Partition;
 use crate::payload_index::PayloadField;
 use crate::segment::{Ask, Found, Segment};
 
@@ -40,6 +44,8 @@ const WALK_DISTANCES_PASSING: f64 = 19.0;
 const WALK_COST: f64 = 2.0;
 /// What reading and testing a payload costs, in the same unit.
 const TEST_COST: f64 = 10.0;
+/// What a row of a run without gaps costs in a scan, which reads memory in order: in the same unit.
+const RUN_COST: f64 = 0.35;
 /// Rows that a walk asks about for each result and each that does not pass before it.
 const TESTED: f64 = 2.0;
 /// So many rows must have been asked about before the share that passes is believed.
@@ -413,9 +419,10 @@ pub(crate) fn search(
     }
     work.plan = Plan::Scan;
     let costs = Costs::new(&passing, ask.limit);
-    if ask.depth != Depth::Exact && costs.is_walk_worthwhile(&passing) {
+    let place = (ask.depth != Depth::Exact).then(|| costs.place(&passing, ask)).flatten();
+    if let Some(place) = place {
         work.plan = Plan::Walk;
-        let (found, stats) = walk(&passing, ask, &costs, budget, scratch)?;
+        let (found, stats) = walk(&passing, &place, ask, &costs, budget, scratch)?;
         work.stats += stats;
         if let Some(mut found) = found.filter(|found| found.len() == ask.limit) {
             found.retain(|one| one.distance <= ask.bound.unwrap_or(f32::MAX));
@@ -440,7 +447,8 @@ struct Costs {
 impl Costs {
     fn new(passing: &Passing<'_>, limit: usize) -> Costs {
         let doubts = passing.doubts();
-        let scan = passing.may() as f64 + TEST_COST * doubts as f64;
+        let row = if passing.candidates.is_run() { RUN_COST } else { 1.0 };
+        let scan = row * passing.may() as f64 + TEST_COST * doubts as f64;
         Costs { results: limit.max(RESULTS_MIN) as f64, is_doubtful: doubts > 0, scan }
     }
 
@@ -451,16 +459,66 @@ impl Costs {
         self.results * (WALK_COST * (WALK_DISTANCES + WALK_DISTANCES_PASSING / share) + tests)
     }
 
-    /// True where walking the graph is expected to cost less than scoring every row that passes.
-    fn is_walk_worthwhile(&self, passing: &Passing<'_>) -> bool {
+    /// Where a walk is expected to cost less than scoring every row that passes: of two such graphs the one where it costs least.
+    fn place<'p>(&self, passing: &'p Passing<'_>, ask: &Ask<'_>) -> Option<Place<'p>> {
         let likely = passing.estimate.likely.min(passing.may());
-        self.walk(likely as f64 / f64::from(passing.rows.max(1))) < self.scan
+        let whole = self.walk(likely as f64 / f64::from(passing.rows.max(1)));
+        let (own, place) = match passing.partition(ask) {
+            Some((partition, inside, strays)) => {
+                let tested = (1.0 + TEST_COST) * strays.len() as f64;
+                let cost = self.walk(inside as f64 / partition.rows().len() as f64) + tested;
+                (cost, Place { partition: Some(partition), strays })
+            }
+            None => (f64::INFINITY, Place::default()),
+        };
+        let place = if own <= whole { place } else { Place::default() };
+        (own.min(whole) < self.scan).then_some(place)
+    }
+}
+
+/// The graph that is walked, and the candidates that are not in it.
+#[derive(Default)]
+struct Place<'p> {
+    /// One over a partition; else the whole one.
+    partition: Option<&'p Partition>,
+    strays: RoaringBitmap,
+}
+
+impl Passing<'_> {
+    /// The partition with a graph that nearly all candidates lie in, how many do, and those that do not: only rows that were patched.
+    fn partition(&self, ask: &Ask<'_>) -> Option<(&Partition, u64, RoaringBitmap)> {
+        let Rows::Some(candidates) = &self.candidates else { return None };
+        let (first, last) = match self.whole.is_empty() {
+            true => (candidates.min()?, candidates.max()?),
+            false => {
+                let sealed = candidates - &self.whole;
+                (sealed.min()?, sealed.max()?)
+            }
+        };
+        let partition = self.segment.partition(ask.vector, first, last)?;
+        let mut strays = RoaringBitmap::new();
+        if !self.whole.is_empty() {
+            strays = candidates.clone();
+            strays.remove_range(partition.rows());
+        }
+        let inside = candidates.len() - strays.len();
+        // Of fewer, and for more results, no graph is walked.
+        let is_worth = inside >= u64::from(GRAPH_ROWS_MIN) && (ask.limit as u64) < inside / 4;
+        is_worth.then_some((partition, inside, strays))
+    }
+
+    /// Those of `strays` that pass.
+    fn passing_of(&self, strays: &RoaringBitmap) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = strays.iter().map(Slot).collect();
+        self.retain_passing(&mut slots);
+        slots
     }
 }
 
 /// Walks until enough rows that pass are found; none where a scan is expected to be cheaper after all, by what passed so far.
 fn walk(
     passing: &Passing<'_>,
+    place: &Place<'_>,
     ask: &Ask<'_>,
     costs: &Costs,
     budget: &Budget<'_>,
@@ -478,8 +536,18 @@ fn walk(
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.
     let unbound = Ask { bound: None, ..*ask };
-    let walked =
-        passing.segment.field(ask.vector).search(&question(&unbound, passing, &guarded), scratch, &mut best);
+    let question = question(&unbound, passing, &guarded);
+    let mut field = passing.segment.field(ask.vector);
+    if let Some(partition) = place.partition {
+        field.graph = Some(partition);
+    }
+    let walked = field.search(&question, scratch, &mut best).and_then(|mut stats| {
+        if !place.strays.is_empty() {
+            let strays = passing.passing_of(&place.strays);
+            stats += field.search_among(&strays, &question, scratch, &mut best)?;
+        }
+        Ok(stats)
+    });
     budget.spend(guarded.spent())?;
     let work = Stats { distances: guarded.spent(), ..Stats::default() };
     match walked {

@@ -8,6 +8,7 @@ use nearfield_types::Object;
 use super::tape::{Span, Tape};
 use super::{RowError, decode};
 use crate::format::{ROW_ALIGN_MIN, kind};
+use crate::path::{Path, Step};
 
 /// An encoded payload, borrowed.
 ///
@@ -88,6 +89,27 @@ impl<'a> RowRef<'a> {
     /// What is found wrong with the nodes and the text on the way.
     pub fn get(&self, key: &str) -> Result<Option<ValueRef<'a>>, RowError> {
         self.object.get(key)
+    }
+
+    /// The one value that `path` leads to; `None` where it leads nowhere, or to every value of a list. O(keys on the way).
+    ///
+    /// # Errors
+    ///
+    /// As [`RowRef::get`].
+    pub fn at(&self, path: &Path) -> Result<Option<ValueRef<'a>>, RowError> {
+        let mut value = ValueRef::Object(self.object);
+        for step in path.steps() {
+            let below = match (step, value) {
+                (Step::Key(key), ValueRef::Object(object)) => object.get(key)?,
+                (Step::Index(at), ValueRef::Array(list)) => list.iter().nth(*at as usize).transpose()?,
+                _ => None,
+            };
+            match below {
+                Some(below) => value = below,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(value))
     }
 
     /// The payload object itself.
