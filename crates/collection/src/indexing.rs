@@ -20,8 +20,9 @@ use nearfield_ann::Stopped;
 use nearfield_codec::Summary;
 use nearfield_platform::Dir;
 use nearfield_segment::{
-    Built, BuiltPartition, Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build, build_partitions,
-    codes_file, field_file, graph_file, open_index, partitions_file, write_index, write_partitions,
+    Built, BuiltPartition, Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build,
+    build_partitions, codes_file, field_file, graph_file, open_index, partitions_file, write_index,
+    write_partitions,
 };
 use parking_lot::Mutex;
 
@@ -288,8 +289,7 @@ fn name_files(
 pub(crate) fn named_index(entry: &SegmentEntry, vector: usize) -> Option<IndexFiles> {
     let one = |kind| entry.files.iter().find(|file| file.kind == kind).map(|file| file.summary);
     let graph = one(FileKind::Graph(vector as u16))?;
-    let (codes, partitions) =
-        (one(FileKind::Codes(vector as u16)), one(FileKind::Partitions(vector as u16)));
+    let (codes, partitions) = (one(FileKind::Codes(vector as u16)), one(FileKind::Partitions(vector as u16)));
     Some(IndexFiles { codes, graph, partitions })
 }
 

@@ -174,9 +174,7 @@ impl Field<'_> {
         let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
         let stats = match scored {
             Some(codes) => self.among_codes(codes, slots, &ask, &mut *exact, &mut work, scratch, out),
-            None => {
-                Ok(scan(slots, self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?)
-            }
+            None => Ok(scan(slots, self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?),
         };
         *scratch.state::<Work>() = work;
         stats

@@ -431,7 +431,9 @@ impl SealedIndex {
 
     /// Bytes of memory held, file maps not counted.
     pub fn memory(&self) -> u64 {
-        self.codes.as_ref().map_or(0, |codes| codes.memory()) + VectorIndex::memory(&self.graph) + self.partitions.memory()
+        self.codes.as_ref().map_or(0, |codes| codes.memory())
+            + VectorIndex::memory(&self.graph)
+            + self.partitions.memory()
     }
 }
 
