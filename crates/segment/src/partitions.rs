@@ -341,3 +341,143 @@ impl Ties for ShiftedTies<'_> {
         self.ties.compare(Slot(a.0 + self.first), Slot(b.0 + self.first))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use nearfield_ann::conformance::Points;
+    use nearfield_ann::{AdmitAll, AdmitIf, Budget, BySlot, Effort, Flat, Hit};
+    use nearfield_hnsw::{Graph, Linker, Params, Scorers};
+    use nearfield_platform::MemoryDir;
+
+    use super::*;
+
+    const FIRST: u32 = 70;
+    const END: u32 = 470;
+
+    /// Graphs over two runs of 500 points.
+    fn built(points: &Points) -> Vec<BuiltPartition> {
+        [FIRST..END, END..490].map(|rows| partition(points, rows)).into()
+    }
+
+    fn partition(points: &Points, rows: Range<u32>) -> BuiltPartition {
+        let first = rows.start;
+        let graph = Graph::new(Params::new(8, 60).unwrap());
+        let (mut walk, mut judge) = (points.scorer(&[]), points.scorer(&[]));
+        let (mut walk, mut judge) =
+            (Shifted { scorer: &mut walk, first }, Shifted { scorer: &mut judge, first });
+        let mut scorers = Scorers { walk: &mut walk, judge: &mut judge, same: &|_, _| false };
+        for slot in 0..rows.end - first {
+            graph.link(Slot(slot), &mut scorers, &mut Linker::new()).unwrap();
+        }
+        BuiltPartition { rows, graph: nearfield_hnsw::format::write(&graph, &[], Vec::new()).unwrap().0 }
+    }
+
+    fn written(built: &[BuiltPartition]) -> Vec<u8> {
+        let dir = MemoryDir::new();
+        dir.make_dir("s").unwrap();
+        let summary = write_partitions(&*dir, "s", 3, built).unwrap();
+        let path = format!("s/{}", partitions_file(3));
+        assert_eq!(open_partitions(&*dir, &path, 500, &summary).unwrap().len(), built.len());
+        let other = Summary { tables_crc: summary.tables_crc ^ 1, ..summary };
+        assert!(open_partitions(&*dir, &path, 500, &other).is_err(), "another file than the manifest's");
+        dir.open(&path).unwrap().to_vec()
+    }
+
+    fn read(bytes: &[u8], rows: u32) -> Result<Partitions, IndexError> {
+        let container = Container::open(Region::from(bytes.to_vec()), PARTITIONS_TAG)?;
+        container.verify_all()?;
+        read_partitions(&container, rows)
+    }
+
+    fn asked(index: &dyn VectorIndex, points: &Points, query: Slot, admit: &dyn Admit) -> Vec<Hit> {
+        let mut scorer = points.scorer(points.row(query).unwrap());
+        let (budget, mut best) = (Budget::unlimited(), TopK::new(5, &BySlot));
+        let question = Search { effort: Effort::Breadth(200), ..Search::new(&mut scorer, admit, &budget) };
+        index.search(question, &mut Scratch::new(), &mut best).unwrap();
+        best.into_sorted()
+    }
+
+    #[test]
+    fn a_partition_answers_with_the_segments_slots_as_a_scan_of_its_run() {
+        let points = Points::clustered(500, 8, 3);
+        let partitions = read(&written(&built(&points)), 500).unwrap();
+        let partition = partitions.holding(FIRST, END - 1).unwrap();
+        assert_eq!(partition.rows(), FIRST..END);
+        let scan = Flat::range(Slot(FIRST), Slot(END));
+        let odd = AdmitIf::new(Estimate::unknown(500), |slot: Slot| slot.0 % 2 == 1);
+        let (mut right, mut all) = (0, 0);
+        for query in (0..500).step_by(7).map(Slot) {
+            for admit in [&AdmitAll as &dyn Admit, &odd] {
+                let (found, truth) =
+                    (asked(partition, &points, query, admit), asked(&scan, &points, query, admit));
+                assert!(found.iter().all(|hit| (FIRST..END).contains(&hit.slot.0)));
+                let last = truth.last().unwrap().score;
+                right += found.iter().filter(|hit| hit.score <= last).count();
+                all += truth.len();
+            }
+        }
+        assert!(right * 100 >= all * 98, "{right} of {all}");
+    }
+
+    #[test]
+    fn rows_are_held_by_one_partition_or_none() {
+        let partitions = read(&written(&built(&Points::clustered(500, 8, 3))), 500).unwrap();
+        let held = |first, last| partitions.holding(first, last).map(|held| held.rows().start);
+        assert_eq!([held(70, 469), held(71, 71), held(470, 489)], [Some(70), Some(70), Some(470)]);
+        assert_eq!([held(69, 100), held(100, 470), held(0, 0), held(489, 490), held(495, 499)], [None; 5]);
+        assert!(read(&written(&[]), 500).unwrap().holding(0, 1).is_none());
+    }
+
+    #[test]
+    fn directories_that_lie_are_refused() {
+        let points = Points::clustered(500, 8, 3);
+        let built = built(&points);
+        let with = |at: usize, rows: Range<u32>| {
+            let mut lying = built.clone();
+            lying[at].rows = rows;
+            let dir = MemoryDir::new();
+            dir.make_dir("s").unwrap();
+            write_partitions(&*dir, "s", 0, &lying).unwrap();
+            read(&dir.open("s/graph-0-partitions").unwrap(), 500).map(|_| ())
+        };
+        assert!(with(0, FIRST..END).is_ok());
+        assert!(with(1, END..501).is_err(), "beyond the segment");
+        assert!(with(1, END - 1..490).is_err(), "two over one row");
+        assert!(with(0, FIRST..END - 1).is_err(), "a graph of more slots than rows");
+        assert!(with(0, FIRST..FIRST).is_err(), "over nothing");
+        let bytes = written(&built);
+        for length in (0..bytes.len()).step_by(211) {
+            assert!(read(&bytes[..length], 500).is_err());
+        }
+        for bit in (0..bytes.len() * 8).step_by(997) {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            // Zeros between sections are the one thing that nothing depends on, and they are checked too.
+            assert!(read(&damaged, 500).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn keys_put_nothing_first_then_integers_then_texts() {
+        use nearfield_types::{Object, Value};
+        let key = |value: Option<Value>| {
+            let object = Object::from_entries(value.map(|value| ("t".to_owned(), value)));
+            let row = Region::from(nearfield_payload::encode(&object).unwrap());
+            Key::of(&Path::key("t"), &row).unwrap()
+        };
+        let list = Value::Array(vec!["a".into()]);
+        for nothing in [None, Some(Value::Null), Some(list), Some(true.into()), Some(1.5.into())] {
+            assert_eq!(key(nothing), Key::None);
+        }
+        let ascending = [
+            Key::None,
+            key(Some(Value::I64(-2))),
+            key(Some(Value::I64(7))),
+            key(Some(Value::U64(u64::MAX))),
+            key(Some("".into())),
+            key(Some("a".into())),
+            key(Some("b".into())),
+        ];
+        assert!(ascending.is_sorted_by(|a, b| a < b));
+    }
+}
