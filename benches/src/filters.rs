@@ -1,16 +1,16 @@
-//! `filters`: searches under filters over the whole set, each filter read from its JSON in the call that is timed.
+//! `filters`: payload indexes of the whole set, and searches under filters, each filter read from its JSON in the call that is timed.
 //!
 //! It refuses to keep anything of a filter from one call to the next, and to time a depth without saying the recall that it had.
 
 mod cells;
+mod indexes;
 
 use std::collections::BTreeMap;
 use std::hint::black_box;
-use std::path::Path;
 use std::time::Instant;
 
 use nearfield::filter::{Filter, qdrant};
-use nearfield::{Collection, Depth, Durability, FieldKind, PointId, Query};
+use nearfield::{Collection, Depth, Durability, PointId, Query};
 use serde_json::json;
 
 use crate::dataset::{DataSet, object};
@@ -24,9 +24,6 @@ use cells::{Cell, Cells};
 const K: usize = 10;
 /// Passes over the queries of which the median counts.
 const PASSES: usize = 3;
-/// The fields that filters ask for, with the index of each.
-const FIELDS: &[(&str, FieldKind)] =
-    &[("words", FieldKind::Integer), ("bucket", FieldKind::Integer), ("category", FieldKind::Keyword)];
 /// Depths that are tried, from the least work to the most; the name of the one that nobody asked for is `default`.
 const DEPTHS: &[(&str, Depth)] = &[
     ("margin 0", Depth::Margin(0.0)),
@@ -44,13 +41,13 @@ struct Measured {
     queries_per_s: f64,
 }
 
-/// Runs the benchmark over the first `rows` queries of the set, or all.
+/// Runs the benchmark.
 pub(crate) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let path = place.join("filters");
-    build(&path, set)?;
-    let (database, collection) = stored::open(&path, Durability::Process)?;
     eprintln!("exact answers of every cell ...");
     let cells = Cells::new(set, K)?;
+    indexes::build(&path, set, report)?;
+    let (database, collection) = stored::open(&path, Durability::Process)?;
     let mut matrix = Vec::new();
     println!("{}", heading());
     for cell in cells.iter() {
@@ -76,20 +73,6 @@ pub(crate) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
         "cells",
         matrix.iter().map(|(cell, measured, plans)| cell_json(cell, measured, plans)).collect(),
     );
-    drop(collection);
-    database.close()?;
-    Ok(())
-}
-
-/// Writes the set, seals it and has every index built.
-fn build(path: &Path, set: &DataSet) -> Result {
-    stored::build_sealed(path, set)?;
-    let (database, collection) = stored::open(path, Durability::Process)?;
-    for (field, kind) in FIELDS {
-        collection.create_field_index(field, &kind.config())?;
-    }
-    eprintln!("building indexes ...");
-    collection.wait_indexed()?;
     drop(collection);
     database.close()?;
     Ok(())
@@ -183,4 +166,26 @@ fn cell_json(cell: &Cell, measured: &[Measured], plans: &[(String, usize)]) -> s
         .map(|one| json!({"depth": one.depth, "recall": one.recall, "queries_per_s": one.queries_per_s}))
         .collect();
     json!({"cell": cell.name, "share": cell.share, "depths": depths, "plans": plans})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::tests::small;
+
+    #[test]
+    fn a_small_set_is_measured() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(Some(folder.path())).unwrap();
+        let mut report = Report::new("filters");
+        let mut set = small(2_000, 16);
+        assert!(run(&set, &place, &mut report).unwrap_err().to_string().contains("the text set"));
+        let categories = ["noun.artifact", "noun.quantity", "noun.motive"];
+        for (row, payload) in set.payload.iter_mut().enumerate() {
+            let (category, bucket) = (categories[row % 3], row * 7 % 1_000);
+            *payload = json!({"words": row % 4, "bucket": bucket, "category": category}).to_string();
+        }
+        run(&set, &place, &mut report).unwrap();
+        assert!(report.value("recall_min").unwrap() > 0.9);
+    }
 }

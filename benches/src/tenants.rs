@@ -29,12 +29,12 @@ const ASKED: &[(usize, [&str; 3])] = &[
     (100, ["p50_ratio_100", "p99_ratio_100", "p99_mixed_100"]),
     (500, ["p50_ratio_500", "p99_ratio_500", "p99_mixed_500"]),
 ];
-/// Passes over the queries, of which the median counts.
-const PASSES: usize = 7;
+/// Passes over the queries. What counts of a query is its median: what other programs took of the machine is no part of an answer.
+const PASSES: usize = 9;
 const FIELD: &str = "tenant";
 const SEED: u64 = 20_261;
 
-/// What one tenant's searches took in one collection.
+/// What one tenant's searches took in one collection: percentiles over the queries.
 struct Measured {
     p50: Duration,
     p99: Duration,
@@ -144,19 +144,21 @@ fn fill(
 
 /// Asks the queries for one tenant of all collections, the last of which holds nobody else and is asked without a filter.
 fn measure(tenant: usize, set: &DataSet, collections: [&Collection; 3]) -> Result<[Measured; 3]> {
-    let mut times = [const { Vec::new() }; 3];
+    let mut times = [const { Vec::new() }; 3].map(|mut of: Vec<Vec<Duration>>| {
+        of.resize(set.queries.rows, Vec::with_capacity(PASSES));
+        of
+    });
     for pass in 0..=PASSES {
-        let mut taken = [const { Vec::new() }; 3];
         for query in 0..set.queries.rows {
             for (at, collection) in collections.iter().enumerate() {
                 let began = Instant::now();
                 black_box(search(collection, (at < 2).then_some(tenant), set.queries.row(query))?);
-                taken[at].push(began.elapsed());
+                let taken = began.elapsed();
+                // The first pass warms what is read.
+                if pass > 0 {
+                    times[at][query].push(taken);
+                }
             }
-        }
-        // The first pass warms what is read.
-        if pass > 0 {
-            taken.into_iter().zip(&mut times).for_each(|(taken, times)| times.push(percentiles(taken)));
         }
     }
     let mut recalls = [0.0; 3];
@@ -171,14 +173,9 @@ fn measure(tenant: usize, set: &DataSet, collections: [&Collection; 3]) -> Resul
         }
     }
     let mut recalls = recalls.into_iter().map(|sum| sum / set.queries.rows as f64);
-    Ok(times.map(|passes| {
-        let median = |of: fn(&(Duration, Duration)) -> Duration| {
-            let mut all: Vec<Duration> = passes.iter().map(of).collect();
-            all.sort_unstable();
-            all[all.len() / 2]
-        };
-        let recall = recalls.next().unwrap_or_default();
-        Measured { p50: median(|pass| pass.0), p99: median(|pass| pass.1), recall }
+    Ok(times.map(|queries| {
+        let (p50, p99) = percentiles(queries.into_iter().map(|mut passes| median(&mut passes)).collect());
+        Measured { p50, p99, recall: recalls.next().unwrap_or_default() }
     }))
 }
 
@@ -194,6 +191,11 @@ fn search(collection: &Collection, tenant: Option<usize>, vector: &[f32]) -> Res
         None => query,
     };
     Ok(collection.search(&query)?.into_iter().map(|hit| (hit.id, hit.distance)).collect())
+}
+
+fn median(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
 }
 
 fn percentiles(mut times: Vec<Duration>) -> (Duration, Duration) {

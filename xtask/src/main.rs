@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `args`, `process`, `tidy`, `ci`, then the small tasks `bench`, `tools`, `golden`, and `venv` with `python`.
+//! `args`, `process`, `tidy`, `ci`, then the small tasks `bench`, `tools`, `golden`, and `venv` with `python` and `oracle`.
 #![expect(
     clippy::disallowed_methods,
     reason = "a developer's tool reads the repository and times its steps; the platform seam is for the engine"
@@ -22,6 +22,7 @@ mod args;
 mod bench;
 mod ci;
 mod golden;
+mod oracle;
 mod process;
 mod python;
 mod tidy;
@@ -55,6 +56,7 @@ cargo xtask TASK
         [--peers A,B] [--all]   which engines (--list instead prints their names)
         [--out DIR] [--rounds N] [--stages A,B] [--yardstick QPS95,QPS99]
   python                        build the Python package, run its tests and those of the harness of bench peers
+  oracle [ARGS]                 filters beside those of Qdrant's embedded engine: random documents, which of them pass (oracle --help)
   crash [ARGS]                  kill a writing process again and again, check what comes back (crash --help)
   bitflip [ARGS]                flip bits in a closed database and a saved index, check that each flip is noticed (bitflip --help)
   fuzz smoke|soak|run TARGET    feed the decoders hostile bytes (fuzz --help)
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         "crash" | "bitflip" | "fuzz" => tools::task(root(), &task, args.rest()),
         "golden" => golden::task(root(), args),
         "python" => args.finish().and_then(|()| python::task(root())),
+        "oracle" => oracle::task(root(), args.rest()),
         "help" | "--help" | "-h" => {
             print!("{HELP}");
             Ok(())

@@ -31,7 +31,7 @@ pub(crate) struct Cell {
     pub(crate) share: f64,
     /// One text, or one for each query.
     filters: Vec<String>,
-    /// Of each query the score of the last of the exact answers, and how many there are.
+    /// Of each query the score of the last of the exact answers, its cosine times the length of the query, and how many there are.
     worst: Vec<(f32, usize)>,
     /// The rows that pass each of `filters`.
     passing: Vec<usize>,
@@ -63,7 +63,8 @@ impl Cell {
             if !self.rows(query)[*row as usize] {
                 return Err(format!("{}: point {row} does not pass", self.name).into());
             }
-            right += usize::from(cosine(set.queries.row(query), set.base.row(*row as usize)) >= worst - TIE);
+            let row = set.base.row(*row as usize);
+            right += usize::from(dot(set.queries.row(query), row) / length(row) >= worst - TIE);
         }
         if count == 0 {
             return Ok(if found.is_empty() { 1.0 } else { 0.0 });
@@ -100,9 +101,10 @@ impl Cells {
 /// For each of `queries`, for each cell: the k-th score and how many answers there are.
 fn worst(set: &DataSet, cells: &[Cell], queries: &[usize], k: usize) -> Vec<Vec<(f32, usize)>> {
     let mut scores = vec![0.0f32; set.base.rows];
+    let lengths: Vec<f32> = (0..set.base.rows).map(|row| length(set.base.row(row))).collect();
     let of_query = |&query: &usize| {
         for (row, score) in scores.iter_mut().enumerate() {
-            *score = cosine(set.queries.row(query), set.base.row(row));
+            *score = dot(set.queries.row(query), set.base.row(row)) / lengths[row];
         }
         cells.iter().map(|cell| kth(&scores, cell.rows(query), k)).collect()
     };
@@ -122,8 +124,11 @@ fn kth(scores: &[f32], rows: &Rows, k: usize) -> (f32, usize) {
     (best.last().copied().unwrap_or(0.0), best.len())
 }
 
-/// The vectors of the set have the length 1.
-fn cosine(left: &[f32], right: &[f32]) -> f32 {
+fn length(row: &[f32]) -> f32 {
+    dot(row, row).sqrt().max(f32::MIN_POSITIVE)
+}
+
+fn dot(left: &[f32], right: &[f32]) -> f32 {
     let (left, _) = left.as_chunks::<16>();
     let (right, _) = right.as_chunks::<16>();
     let mut sums = [0.0f32; 16];
@@ -245,12 +250,12 @@ fn far(columns: &Columns, set: &DataSet) -> Vec<Cell> {
         .map(|name| columns.category.iter().filter(|place| usize::from(**place) == name).count())
         .collect();
     let farthest = |query: usize, min: usize| {
-        let score = |name: &usize| cosine(set.queries.row(query), &centres[*name]);
+        let score = |name: &usize| dot(set.queries.row(query), &centres[*name]);
         let large = (0..centres.len()).filter(|name| sizes[*name] >= min);
         large.min_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or_default()
     };
     let nearest = |query: usize| {
-        let score = |name: &usize| cosine(set.queries.row(query), &centres[*name]);
+        let score = |name: &usize| dot(set.queries.row(query), &centres[*name]);
         (0..centres.len()).max_by(|a, b| score(a).total_cmp(&score(b))).unwrap_or_default()
     };
     let is = |name: &String| json!({"must": [category(name)]}).to_string();
@@ -302,7 +307,7 @@ fn centres(columns: &Columns, set: &DataSet) -> Vec<Vec<f32>> {
         }
     }
     for centre in &mut centres {
-        let length = centre.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
+        let length = length(centre);
         centre.iter_mut().for_each(|value| *value /= length);
     }
     centres

@@ -2,11 +2,15 @@
 //!
 //! **It refuses** to do anything: a command is a value here.
 
+mod fields;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use nearfield::limits::BATCH_POINTS_MAX;
 use nearfield::{Durability, Metric};
+
+pub(crate) use fields::{Index, IndexAction, IndexOptions};
 
 /// Nearfield, a vector database.
 #[derive(Debug, Parser)]
@@ -33,6 +37,14 @@ pub(crate) enum Command {
     Search(Search),
     /// Show points by their ids
     Get(Get),
+    /// Count points, or those that pass a filter
+    Count(Count),
+    /// Show which values points have in a field, and how many have each
+    Facet(Facet),
+    /// Delete points by their ids, or those that pass a filter
+    Delete(Delete),
+    /// List, create and drop indexes of payload fields
+    Index(Index),
     /// List, create and delete collections and their aliases
     Collections(Collections),
     /// Show how many points there are and what room they take
@@ -139,6 +151,9 @@ pub(crate) struct Search {
     /// Show the whole payload of each point
     #[arg(long)]
     pub(crate) with_payload: bool,
+    /// Show how each segment was searched: the plan, what was expected beside what is true, the work, and which index would help
+    #[arg(long)]
+    pub(crate) explain: bool,
 }
 
 /// Exactly one of these.
@@ -171,6 +186,69 @@ pub(crate) struct Get {
     /// Show the vectors too
     #[arg(long)]
     pub(crate) with_vectors: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Count {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Collection or alias
+    pub(crate) collection: String,
+    /// Only points that pass this: a JSON object in the form of the Qdrant API
+    #[arg(long, value_name = "{...}")]
+    pub(crate) filter: Option<String>,
+    /// Ask the indexes of payload fields alone: the bounds hold, the number between them is a guess
+    #[arg(long, requires = "filter")]
+    pub(crate) estimate: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Texts, integers and booleans are counted; of a list its items, each once a point. An index of the field makes it fast.
+
+Example: nearfield facet ./nearfield-demo wordnet pos")]
+pub(crate) struct Facet {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Collection or alias
+    pub(crate) collection: String,
+    /// Path of the field: key, a.b, a[].b, a[0]
+    pub(crate) field: String,
+    /// Only points that pass this: a JSON object in the form of the Qdrant API
+    #[arg(long, value_name = "{...}")]
+    pub(crate) filter: Option<String>,
+    /// How many values to show, those in most points first
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    pub(crate) limit: u64,
+    /// Give up rare values where there are too many to hold, instead of failing: counts may be too low then
+    #[arg(long)]
+    pub(crate) approximate: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Ids are deleted all or none. What passes a filter is deleted in batches: if it is interrupted, run it again.
+
+Example: nearfield delete ./data words --filter '{\"must\": {\"key\": \"pos\", \"match\": {\"value\": \"noun\"}}}'")]
+pub(crate) struct Delete {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Collection or alias
+    pub(crate) collection: String,
+    #[command(flatten)]
+    pub(crate) what: Doomed,
+}
+
+/// Ids or a filter.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Doomed {
+    /// Ids of points
+    #[arg(value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// All points that pass this: a JSON object in the form of the Qdrant API; {} is every point
+    #[arg(long, value_name = "{...}")]
+    pub(crate) filter: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -1,4 +1,4 @@
-//! The `nearfield` command line: demo, import, search, get, collections and stats on a database in a directory.
+//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections and stats on a database in a directory.
 //!
 //! Should you use this crate? To run commands, use the binary; to build on Nearfield, use the crate `nearfield`. This library exists so
 //! that the readers of foreign files ([`npy`], [`jsonl`], [`json`]) and the bundled [`sample`] can be tested, fuzzed and benchmarked.
@@ -36,16 +36,22 @@
 //! # Reading order
 //!
 //! `args` (what can be typed), `import` with `import/source`, `import/pipeline`, `import/checkpoint`; then `demo`, `search`, `get`,
-//! `collections`, `stats`; `output` and `failure` say how people and scripts are answered.
+//! `count`, `facet`, `delete`, `index`, `collections`, `stats`; `filter`, `output` and `failure` say how people and scripts are answered.
 
 mod args;
 mod collections;
+mod count;
 mod database;
+mod delete;
 mod demo;
+mod explain;
+mod facet;
 mod failure;
 mod files;
+mod filter;
 mod get;
 mod import;
+mod index;
 pub mod json;
 pub mod jsonl;
 pub mod npy;
@@ -84,6 +90,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Import(command) => import::run(&screen, &command),
         Command::Search(command) => search::run(&screen, &command),
         Command::Get(command) => get::run(&screen, &command),
+        Command::Count(command) => count::run(&screen, &command),
+        Command::Facet(command) => facet::run(&screen, &command),
+        Command::Delete(command) => delete::run(&screen, &command),
+        Command::Index(command) => index::run(&screen, &command),
         Command::Collections(command) => collections::run(&screen, &command),
         Command::Stats(command) => stats::run(&screen, &command),
     };

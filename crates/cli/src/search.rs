@@ -5,16 +5,18 @@
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-use nearfield::filter::{Filter, qdrant};
+use nearfield::filter::Filter;
 use nearfield::limits::{DIMENSION_MAX, LIMIT_MAX};
 use nearfield::{Collection, Depth, Hit, Metric, Object, Query, Value, With};
 use serde_json::{Value as Json, json};
 
 use crate::args::Search;
 use crate::database;
+use crate::explain;
 use crate::failure::{Failure, Outcome};
 use crate::files;
-use crate::json::{from_f32, from_id, from_object, parse_object, parse_vector};
+use crate::filter;
+use crate::json::{from_f32, from_id, from_object, parse_vector};
 use crate::npy;
 use crate::output::{Screen, counted, duration, shorten};
 use crate::timing::Stopwatch;
@@ -26,7 +28,7 @@ const VECTOR_TEXT_MAX: u64 = 64 * DIMENSION_MAX as u64;
 pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     let limit = check_limit(command.limit)?;
     let typed = typed_vector(command)?;
-    let filter = command.filter.as_deref().map(parse_filter).transpose()?;
+    let filter = filter::typed(command.filter.as_deref())?;
     let database = database::open(&command.target)?;
     let collection = database::collection(&database, &command.collection)?;
     let (using, vector) = database::vector(collection.config(), command.using.as_deref())?;
@@ -36,8 +38,11 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         (None, None) => return Err(Failure::invalid("give one of --vector, --vector-file and --like")),
     };
     let watch = Stopwatch::start();
-    let hits = question.ask(&collection, &using, limit, depth(command), filter.as_ref())?;
+    let query = question.query(&using, limit, depth(command), filter.as_ref());
+    let mut hits = collection.search(&query)?;
     let took = watch.elapsed();
+    let explanation = command.explain.then(|| collection.explain(&query)).transpose()?;
+    question.leave_out_itself(&mut hits, limit);
     let name = collection.name().to_owned();
     drop(collection);
     database.close()?;
@@ -48,16 +53,23 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
         counted(hits.len() as u64, "point", "points"),
         duration(took)
     )))?;
-    screen.answer(&json!({
+    if let Some(explanation) = &explanation {
+        explain::table(screen, explanation)?;
+    }
+    let mut answer = json!({
         "collection": name,
         "using": using,
         "metric": vector.metric.name(),
         "hits": page.json(),
         "seconds": took.as_secs_f64(),
-    }))
+    });
+    if let Some(explanation) = &explanation {
+        answer["explanation"] = explain::json(explanation);
+    }
+    screen.answer(&answer)
 }
 
-fn check_limit(limit: u64) -> Outcome<usize> {
+pub(crate) fn check_limit(limit: u64) -> Outcome<usize> {
     match usize::try_from(limit) {
         Ok(limit @ 1..=LIMIT_MAX) => Ok(limit),
         _ => Err(Failure::invalid(format!("limit is {limit}: it must be 1 to {LIMIT_MAX}"))),
@@ -72,16 +84,6 @@ fn depth(command: &Search) -> Depth {
         (None, Some(recall)) => Depth::Recall(recall),
         (None, None) => Depth::Auto,
     }
-}
-
-/// A filter as it was typed.
-fn parse_filter(text: &str) -> Outcome<Filter> {
-    let object = parse_object(text).map_err(|error| Failure::invalid(format!("--filter, {error}")));
-    let filter = object.and_then(|object| {
-        qdrant::parse(&object).map_err(|error| Failure::invalid(format!("--filter, {error}")))
-    });
-    let example = r#"write it as --filter '{"must": {"key": "pos", "match": {"value": "noun"}}}'"#;
-    filter.map_err(|failure| failure.advise(example))
 }
 
 /// The vector from the command line, standard input or a file; nothing for `--like`.
@@ -142,21 +144,21 @@ impl Question {
         Ok(Question { vector, itself: Some(record.id) })
     }
 
-    fn ask(
-        &self,
-        collection: &Collection,
-        using: &str,
+    fn query<'q>(
+        &'q self,
+        using: &'q str,
         limit: usize,
         depth: Depth,
-        filter: Option<&Filter>,
-    ) -> Outcome<Vec<Hit>> {
+        filter: Option<&'q Filter>,
+    ) -> Query<'q> {
         // One more, for the point itself.
-        let wanted = (limit + usize::from(self.itself.is_some())).min(LIMIT_MAX);
-        let query = Query { vector: &self.vector, using, limit: wanted, with: With::PAYLOAD, depth, filter };
-        let mut hits = collection.search(&query)?;
+        let limit = (limit + usize::from(self.itself.is_some())).min(LIMIT_MAX);
+        Query { vector: &self.vector, using, limit, with: With::PAYLOAD, depth, filter }
+    }
+
+    fn leave_out_itself(&self, hits: &mut Vec<Hit>, limit: usize) {
         hits.retain(|hit| Some(&hit.id) != self.itself.as_ref());
         hits.truncate(limit);
-        Ok(hits)
     }
 }
 
@@ -224,6 +226,7 @@ pub(crate) fn summary(payload: &Object) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::parse_object;
 
     #[test]
     fn limits_are_named() {

@@ -32,6 +32,8 @@ fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
         ("rows not linked yet: searches scan them", thousands(stats.unlinked_rows)),
         ("segments without an index: searches scan them", thousands(stats.unindexed_segments)),
         ("indexes found damaged and built anew", thousands(stats.damaged_indexes)),
+        ("indexes of payload fields", thousands(stats.field_indexes)),
+        ("of these not whole yet: filters read payloads too", thousands(stats.unbuilt_field_indexes)),
         ("memory of rows not sealed yet", bytes(stats.memory_bytes)),
         ("memory of indexes, mapped files left out", bytes(stats.index_memory_bytes)),
         ("on disk: vectors", bytes(stats.disk.vectors)),
@@ -86,6 +88,8 @@ fn stats_json(name: &str, stats: &nearfield::Stats) -> Json {
         "unlinked_rows": stats.unlinked_rows,
         "unindexed_segments": stats.unindexed_segments,
         "damaged_indexes": stats.damaged_indexes,
+        "field_indexes": stats.field_indexes,
+        "unbuilt_field_indexes": stats.unbuilt_field_indexes,
         "index_memory_bytes": stats.index_memory_bytes,
         "memory_bytes": stats.memory_bytes,
         "disk": {

@@ -33,10 +33,11 @@ pub struct SegmentExplanation {
 }
 
 impl Explanation {
-    /// Fields of the filter that have no index that could answer, each once: with one the filter would be faster.
+    /// Fields of the filter that left rows in doubt because no index could answer for them, each once: with one the filter would be faster.
     pub fn unindexed(&self) -> Vec<Path> {
         let mut fields: Vec<Path> = Vec::new();
-        for path in self.segments.iter().flat_map(|segment| &segment.work.unindexed) {
+        let doubtful = self.segments.iter().filter(|segment| segment.work.in_doubt > 0);
+        for path in doubtful.flat_map(|segment| &segment.work.unindexed) {
             if !fields.contains(path) {
                 fields.push(path.clone());
             }

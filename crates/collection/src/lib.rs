@@ -18,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `version`, `view` (the readers), `checkpoint`, `indexing`, `fields`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing`, `fields`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -27,11 +27,16 @@ mod collection;
 mod config;
 mod error;
 mod explain;
+mod facet;
 mod fields;
 pub mod format;
+mod graphs;
+mod group;
 mod indexing;
 mod manifest;
 mod operation;
+mod order;
+mod passing;
 mod point;
 mod prepare;
 mod recovery;
@@ -47,10 +52,14 @@ pub use collection::{Collection, CollectionOptions, Durability};
 pub use config::{CollectionConfig, IndexConfig, PartitionConfig, VectorConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{Explanation, SegmentExplanation};
+pub use facet::{FACET_BYTES_MAX, FacetHit};
 pub use fields::{FieldIndexInfo, FieldIndexState};
+pub use group::Group;
 pub use manifest::{Fields, FileEntry, FileKind, Manifest, SegmentEntry};
+pub use nearfield_payload::index::{Direction, Estimate as CountEstimate};
 pub use nearfield_payload::index::{IndexConfig as FieldConfig, IndexKind as FieldKind, IndexMemory};
-pub use nearfield_segment::{Depth, PayloadField, Plan, Quantization, Work};
+pub use nearfield_segment::{Depth, OrderValue, PayloadField, Plan, Quantization, Work};
+pub use order::{OrderBy, OrderedRecord};
 pub use point::{DiskBytes, Hit, NamedVectors, Point, Query, Record, Stats, Vectors, With};
 pub use recovery::OpenReport;
 pub use view::View;

@@ -213,13 +213,13 @@ impl View {
         member.and_then(damaged_file).unwrap_or(error)
     }
 
-    fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
+    pub(crate) fn record(&self, id: &PointId, with: With) -> Result<Option<Record>> {
         let Some((segment, slot)) = self.version.find(id, self.seen) else { return Ok(None) };
         let (payload, vectors) = self.fetch(segment, slot, with)?;
         Ok(Some(Record { id: id.clone(), payload, vectors }))
     }
 
-    fn fetch(
+    pub(crate) fn fetch(
         &self,
         segment: &Segment,
         slot: Slot,
@@ -274,7 +274,7 @@ fn merge<'a>(
     winners.truncate(limit);
 }
 
-fn check_limit(limit: usize) -> Result<()> {
+pub(crate) fn check_limit(limit: usize) -> Result<()> {
     if limit > LIMIT_MAX {
         return Err(Error::invalid(format!("limit is {limit}: at most {LIMIT_MAX} is allowed")));
     }
@@ -308,7 +308,7 @@ fn damaged_file(member: &Member) -> Option<Error> {
     })
 }
 
-fn damage(error: OpenError) -> Error {
+pub(crate) fn damage(error: OpenError) -> Error {
     match error {
         OpenError::Io(error) => Error::io("reading a segment", error),
         other => Error::caused(ErrorKind::Corrupt, "a segment is damaged", other),

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use nearfield_collection::{
-    Collection as Shard, CollectionConfig, Error, ErrorKind, Explanation, FieldConfig, FieldIndexInfo, Hit,
-    Point, Query, Record, Result, Stats, View, With,
+    Collection as Shard, CollectionConfig, CountEstimate, Error, ErrorKind, Explanation, FacetHit,
+    FieldConfig, FieldIndexInfo, Group, Hit, OrderBy, OrderedRecord, Point, Query, Record, Result, Stats,
+    View, With,
 };
 use nearfield_payload::Path;
 use nearfield_types::{Object, PointId, Seq};
@@ -99,6 +100,75 @@ impl Collection {
     /// As [`Collection::upsert`].
     pub fn merge_payload(&self, ids: &[PointId], changes: Object) -> Result<u64> {
         self.shard.merge_payload(ids, changes)
+    }
+
+    /// Removes `keys`, of the top level, from the payload of points; returns how many points there were. Other keys and vectors stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::upsert`].
+    pub fn delete_payload_keys(&self, ids: &[PointId], keys: &[&str]) -> Result<u64> {
+        self.shard.delete_payload_keys(ids, keys)
+    }
+
+    /// Deletes the points that pass `filter`; returns how many.
+    ///
+    /// This and the other writes by filter are sequences of atomic batches of up to 4,096 points. Which points pass is found out at one Seq;
+    /// each is asked again when its batch is written. With another writer at the same time, a point that no longer passes by then is
+    /// left as it is, one that comes to pass meanwhile may be left as it is, and readers see some batches done and others not. If a batch
+    /// fails, those before it stay done and the error says how many points they changed; the call can be repeated.
+    ///
+    /// ```
+    /// use nearfield::filter::{Condition, Filter, Path, Test};
+    /// use nearfield::{CollectionConfig, Database, Metric, Object, Point};
+    ///
+    /// let db = Database::in_memory()?;
+    /// let words = db.create_collection("words", CollectionConfig::new(1, Metric::Dot))?;
+    /// let pos = |pos: &str| Object::from_entries([("pos".to_owned(), pos.into())]);
+    /// let points = [(1, "noun"), (2, "verb"), (3, "noun")];
+    /// words.upsert(points.map(|(id, of)| Point::new(id, vec![1.0]).payload(pos(of))).into())?;
+    /// assert_eq!(words.facet("pos", None, 1, true)?[0].count, 2);
+    /// let nouns = Filter::all([Condition::field(Path::key("pos"), Test::value("noun"))]);
+    /// assert_eq!(words.delete_passing(&nouns)?, 2);
+    /// assert_eq!(words.count()?, 1);
+    /// # Ok::<(), nearfield::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` if the filter is beyond a limit, else as [`Collection::upsert`].
+    pub fn delete_passing(&self, filter: &Filter) -> Result<u64> {
+        self.shard.delete_passing(filter).map_err(|e| self.named(e))
+    }
+
+    /// Replaces the payload of the points that pass `filter`; returns how many. In batches, as [`Collection::delete_passing`]. An empty payload
+    /// clears it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::delete_passing`], and `Invalid` for a payload past the limits.
+    pub fn replace_payload_passing(&self, filter: &Filter, payload: Object) -> Result<u64> {
+        self.shard.replace_payload_passing(filter, payload).map_err(|e| self.named(e))
+    }
+
+    /// Sets the top-level keys of `changes` in the payload of the points that pass `filter`; returns how many. In batches, as
+    /// [`Collection::delete_passing`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::replace_payload_passing`].
+    pub fn merge_payload_passing(&self, filter: &Filter, changes: Object) -> Result<u64> {
+        self.shard.merge_payload_passing(filter, changes).map_err(|e| self.named(e))
+    }
+
+    /// Removes `keys`, of the top level, from the payload of the points that pass `filter`; returns how many points pass. In batches, as
+    /// [`Collection::delete_passing`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::delete_passing`].
+    pub fn delete_payload_keys_passing(&self, filter: &Filter, keys: &[&str]) -> Result<u64> {
+        self.shard.delete_payload_keys_passing(filter, keys).map_err(|e| self.named(e))
     }
 
     /// Has an index of the values at `path` made, in the background; true if there was none. Filters use it as far as it is, and never need it.
@@ -226,6 +296,54 @@ impl Collection {
     pub fn count_passing(&self, filter: &Filter) -> Result<u64> {
         self.shard.check_open()?;
         self.view().count_passing(filter).map_err(|e| self.named(e))
+    }
+
+    /// How many points pass `filter`, as far as payload indexes tell, without reading a payload: bounds that hold, and a guess between them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::count_passing`].
+    pub fn count_estimate(&self, filter: &Filter) -> Result<CountEstimate> {
+        self.shard.check_open()?;
+        self.view().count_estimate(filter).map_err(|e| self.named(e))
+    }
+
+    /// The `limit` values at `path` that most points have, of the points that pass `filter` if there is one: see [`View::facet`].
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for what is no path and past the limits, `Corrupt` if stored bytes are damaged.
+    pub fn facet(
+        &self,
+        path: &str,
+        filter: Option<&Filter>,
+        limit: usize,
+        exact: bool,
+    ) -> Result<Vec<FacetHit>> {
+        self.shard.check_open()?;
+        self.view().facet(&parse_path(path)?, filter, limit, exact).map_err(|e| self.named(e))
+    }
+
+    /// The first points in the order of the values at a path, which needs an index that has an order: see [`View::order_by`].
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` without such an index, if `start_from` is of another kind, and past the limits; `Corrupt` if stored bytes are damaged.
+    pub fn order_by(&self, order: &OrderBy<'_>) -> Result<Vec<OrderedRecord>> {
+        self.shard.check_open()?;
+        self.view().order_by(order).map_err(|e| self.named(e))
+    }
+
+    /// The nearest points by the values at `group_by`: at most [`Query::limit`] groups, that of the nearest point first, of at most `group_size`
+    /// points each. See [`View::search_groups`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::search`], and `Invalid` for what is no path and if groups and points together are past the limit of results.
+    pub fn search_groups(&self, query: &Query<'_>, group_by: &str, group_size: usize) -> Result<Vec<Group>> {
+        self.shard.check_open()?;
+        let path = parse_path(group_by)?;
+        self.view().search_groups(query, &path, group_size).map_err(|e| self.named(e))
     }
 
     /// How many points there are.

@@ -37,7 +37,7 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`.
+//! `database`, `collection`, `catalog`, `options`, `snapshot`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -51,15 +51,17 @@ pub mod filter;
 pub mod format;
 mod index;
 mod options;
+mod snapshot;
 
 pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, Depth, DiskBytes, Durability, Error, ErrorKind, Explanation,
-    FieldConfig, FieldIndexInfo, FieldIndexState, FieldKind, Hit, IndexConfig, IndexMemory, NamedVectors,
-    PartitionConfig, PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats, VectorConfig, Vectors, View,
-    With, Work,
+    CollectionConfig, CollectionOptions, CountEstimate, Depth, Direction, DiskBytes, Durability, Error,
+    ErrorKind, Explanation, FACET_BYTES_MAX, FacetHit, FieldConfig, FieldIndexInfo, FieldIndexState,
+    FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OrderBy, OrderValue, OrderedRecord,
+    PartitionConfig, PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats,
+    VectorConfig, Vectors, View, With, Work,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
@@ -68,3 +70,4 @@ pub use nearfield_types::{
     limits,
 };
 pub use options::Options;
+pub use snapshot::Snapshot;

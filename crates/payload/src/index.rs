@@ -64,6 +64,7 @@ pub use file::OpenError;
 pub use growing::{GROWING_RUN_ROWS, GrowingField};
 pub use key::KeyRef;
 pub use reader::FieldReader;
+pub use walk::visit_values;
 
 /// What one field is asked.
 #[derive(Clone, Copy, Debug)]

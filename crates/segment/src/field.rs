@@ -43,6 +43,9 @@ const MARGIN_RANK_MIN: usize = 10;
 const MARGIN_BREADTH_FACTOR: usize = 16;
 const MARGIN_BREADTH_MIN: usize = 2_048;
 
+/// A run of rows with no more values than this is scored by its vectors: making the query ready for codes, and rescoring, cost as much.
+const RUN_VALUES_EXACT: usize = 96 << 10;
+
 /// How hard to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Depth {
@@ -169,7 +172,8 @@ impl Field<'_> {
         let kept = kept_most(out.k());
         let is_coded = ask.depth != Depth::Exact
             && self.calibration.is_none_or(|calibration| calibration.tier != Tier::Exact);
-        let codes = self.codes.filter(|_| is_coded && slots.len() > kept);
+        let is_short = is_run(slots) && slots.len() * ask.query.len() <= RUN_VALUES_EXACT;
+        let codes = self.codes.filter(|_| is_coded && slots.len() > kept && !is_short);
         let mut work = std::mem::take(scratch.state::<Work>());
         let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
         let stats = match scored {
@@ -350,11 +354,19 @@ fn scan(
     scratch: &mut Scratch,
     out: &mut TopK<'_>,
 ) -> Result<Stats, Stopped> {
-    match (slots.first(), slots.last()) {
-        (Some(first), Some(last)) if (last.0 - first.0) as usize + 1 == slots.len() => {
-            Flat::range(*first, Slot(last.0 + 1)).search(question, scratch, out)
+    match slots.first() {
+        Some(first) if is_run(slots) => {
+            Flat::range(*first, Slot(first.0 + slots.len() as u32)).search(question, scratch, out)
         }
         _ => Among::new(slots).search(question, scratch, out),
+    }
+}
+
+/// True if these slots, which ascend, have no gap.
+fn is_run(slots: &[Slot]) -> bool {
+    match (slots.first(), slots.last()) {
+        (Some(first), Some(last)) => (last.0 - first.0) as usize + 1 == slots.len(),
+        _ => false,
     }
 }
 

@@ -19,7 +19,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nearfield_ann::{Admit, Budget, Estimate, Scratch, Stats, Stopped, TopK};
+use nearfield_ann::{Admit, AdmitAll, Budget, Estimate, Scratch, Stats, Stopped, TopK};
 use nearfield_payload::Path;
 use nearfield_payload::RowRef;
 use nearfield_payload::filter::{Filter, FilterError, Matcher};
@@ -45,7 +45,9 @@ const WALK_COST: f64 = 2.0;
 /// What reading and testing a payload costs, in the same unit.
 const TEST_COST: f64 = 10.0;
 /// What a row of a run without gaps costs in a scan, which reads memory in order: in the same unit.
-const RUN_COST: f64 = 0.35;
+const RUN_COST: f64 = 0.65;
+/// What a walk of the graph over a partition costs, where one of the whole segment costs 1: there are fewer rows, nearer to one another.
+const PARTITION_COST: f64 = 0.5;
 /// Rows that a walk asks about for each result and each that does not pass before it.
 const TESTED: f64 = 2.0;
 /// So many rows must have been asked about before the share that passes is believed.
@@ -82,7 +84,8 @@ impl<'a> Filtering<'a> {
     }
 }
 
-fn matcher(filter: &Filter, fields: &[Arc<PayloadField>]) -> Result<Matcher, FilterError> {
+/// The matcher of `filter`; texts in fields with a text index are split as that index does.
+pub(crate) fn matcher(filter: &Filter, fields: &[Arc<PayloadField>]) -> Result<Matcher, FilterError> {
     Matcher::with_texts(filter.view(), |path| {
         let field = fields.iter().find(|field| field.path == *path)?;
         let IndexConfig::Text(config) = &field.config else { return None };
@@ -290,7 +293,8 @@ impl<'a> Passing<'a> {
         self.checked(page)
     }
 
-    fn checked<T>(&self, answer: T) -> Result<T, SearchError> {
+    /// The answer, unless a payload could not be read on the way to it.
+    pub(crate) fn checked<T>(&self, answer: T) -> Result<T, SearchError> {
         match self.failed.lock().take() {
             Some(error) => Err(SearchError::Payload(error)),
             None => Ok(answer),
@@ -412,6 +416,11 @@ pub(crate) fn search(
     budget: &Budget<'_>,
     scratch: &mut Scratch,
 ) -> Result<(Vec<Found>, Work), SearchError> {
+    if segment.rows() == 0 {
+        // The head after everything was sealed: asking no rows costs as much as asking many.
+        let nothing = Work::unfiltered(Stats::default(), 0);
+        return Ok((Vec::new(), Work { plan: Plan::Nothing, ..nothing }));
+    }
     let passing = Passing::new(segment, ask.seen, filtering)?;
     let mut work = passing.work();
     if passing.candidates.is_empty() {
@@ -466,22 +475,33 @@ impl Costs {
         let (own, place) = match passing.partition(ask) {
             Some((partition, inside, strays)) => {
                 let tested = (1.0 + TEST_COST) * strays.len() as f64;
-                let cost = self.walk(inside as f64 / partition.rows().len() as f64) + tested;
-                (cost, Place { partition: Some(partition), strays })
+                let rows = partition.rows().len() as u64;
+                let cost = PARTITION_COST * self.walk(inside as f64 / rows as f64) + tested;
+                let admits_all = inside == rows && passing.doubts() == 0 && passing.is_all_visible;
+                (cost, Place { partition: Some(partition), strays, admits_all, cost: PARTITION_COST })
             }
-            None => (f64::INFINITY, Place::default()),
+            None => (f64::INFINITY, Place::whole()),
         };
-        let place = if own <= whole { place } else { Place::default() };
+        let place = if own <= whole { place } else { Place::whole() };
         (own.min(whole) < self.scan).then_some(place)
     }
 }
 
 /// The graph that is walked, and the candidates that are not in it.
-#[derive(Default)]
 struct Place<'p> {
     /// One over a partition; else the whole one.
     partition: Option<&'p Partition>,
     strays: RoaringBitmap,
+    /// Every row of the partition passes.
+    admits_all: bool,
+    /// What a walk costs, where one of the whole segment costs 1.
+    cost: f64,
+}
+
+impl Place<'_> {
+    fn whole() -> Self {
+        Place { partition: None, strays: RoaringBitmap::new(), admits_all: false, cost: 1.0 }
+    }
 }
 
 impl Passing<'_> {
@@ -527,16 +547,19 @@ fn walk(
     let check = || {
         let (tested, passed) = passing.asked();
         let is_hopeless =
-            tested >= TESTED_MIN && costs.walk((passed + 1) as f64 / tested as f64) > costs.scan;
+            tested >= TESTED_MIN && place.cost * costs.walk((passed + 1) as f64 / tested as f64) > costs.scan;
         budget.check().err().or(is_hopeless.then_some(Stopped::Budget))
     };
     // Whatever is hoped for, a walk that has cost as much as a scan ends.
-    let guard = (costs.scan / WALK_COST) as u64;
+    let guard = (costs.scan / (place.cost * WALK_COST)) as u64;
     let guarded = Budget::unlimited().with_distances_max(guard.min(budget.left())).with_check(&check);
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.
     let unbound = Ask { bound: None, ..*ask };
-    let question = question(&unbound, passing, &guarded);
+    let mut question = question(&unbound, passing, &guarded);
+    if place.admits_all {
+        question.admit = &AdmitAll;
+    }
     let mut field = passing.segment.field(ask.vector);
     if let Some(partition) = place.partition {
         field.graph = Some(partition);

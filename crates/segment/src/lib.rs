@@ -21,7 +21,7 @@
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `partitions`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `partitions`, `format`.
 
 mod build;
 mod calibration;
@@ -29,13 +29,16 @@ mod changes;
 mod deaths;
 mod deltas;
 mod error;
+mod facet;
 mod field;
 mod filtered;
 pub mod format;
+mod graphs;
 mod growing;
 mod ids;
 mod index;
 mod index_files;
+mod ordered;
 mod partitions;
 mod patches;
 mod payload_index;
@@ -43,16 +46,19 @@ mod schema;
 mod seal;
 mod sealed;
 mod segment;
+mod selection;
 
 pub use build::{BuildPhase, Built, Source, Watch, build, build_partitions};
 pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
 pub use error::{IndexError, OpenError, SearchError};
+pub use facet::CountValue;
 pub use field::{Depth, Field, FieldAsk};
 pub use filtered::{Filtering, Plan, Work};
 pub use growing::{Growing, NewPoint};
 pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
 pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
+pub use ordered::{OrderAsk, OrderValue, Placed};
 pub use partitions::{BuiltPartition, PARTITION_GRAPH_ROWS, partitions_file, write_partitions};
 pub use patches::Row;
 pub use payload_index::{FieldError, PayloadField, field_file, open_field};
@@ -60,3 +66,4 @@ pub use schema::Schema;
 pub use seal::{FileSink, Heritage, Written, seal, write_file};
 pub use sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, SegmentBytes, vectors_file};
 pub use segment::{Ask, Found, Segment};
+pub use selection::RowTest;

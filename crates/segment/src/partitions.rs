@@ -20,13 +20,14 @@ use nearfield_platform::Dir;
 use nearfield_types::{Score, Slot};
 
 use crate::error::{IndexError, OpenError, damaged};
+use crate::field::GRAPH_ROWS_MIN;
 use crate::format::{PARTITIONS_TAG, SECTION_GRAPHS, SECTION_HEADER};
 use crate::index_files::check;
 use crate::seal::write_file;
 use crate::sealed::Sealed;
 
-/// A partition of so many rows in a segment gets a graph of its own; a smaller one is scanned in as little time.
-pub const PARTITION_GRAPH_ROWS: u32 = 2_000;
+/// A partition of so many rows in a segment gets a graph of its own, as a segment does; a smaller one is scanned in as little time.
+pub const PARTITION_GRAPH_ROWS: u32 = GRAPH_ROWS_MIN;
 /// Rows read at a time.
 const ROWS_AT_ONCE: u32 = 1_024;
 /// Where graphs begin: at multiples of this, so that they may be searched in place.

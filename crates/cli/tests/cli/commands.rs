@@ -126,6 +126,25 @@ fn several_vectors_a_point() {
 }
 
 #[test]
+fn a_search_explains_itself() {
+    let place = filled();
+    let asked = format!("search db c --like k7 --explain {BELOW_100}");
+    let shown = place.text(&asked);
+    assert!(shown.contains("no index answers for n:") && shown.contains("expected to pass"), "{shown}");
+    let unindexed = place.json(&asked)["explanation"].clone();
+    assert_eq!(
+        (&unindexed["unindexed"], &unindexed["segments"][0]["in_doubt"]),
+        (&json!(["n"]), &json!(300))
+    );
+    place.json("index db c create n integer");
+    let indexed = place.json(&asked)["explanation"].clone();
+    let segment = &indexed["segments"][0];
+    assert_eq!(indexed["unindexed"], json!([]));
+    assert_eq!(segment["estimate"], json!({"low": 100, "likely": 100, "high": 100}));
+    assert_eq!((&segment["passing"], &segment["plan"]), (&json!(100), &json!("scan")));
+}
+
+#[test]
 fn an_import_is_indexed_and_searched_as_hard_as_asked() {
     let place = Place::new();
     place.write_points(1_500, 8);
@@ -190,6 +209,91 @@ fn what_is_not_there_is_said_with_what_is() {
     assert!(place.error("search db c --like nobody")["message"].as_str().unwrap().contains("\"nobody\""));
 }
 
+const BELOW_100: &str = r#"--filter {"must":{"key":"n","range":{"lt":100}}}"#;
+
+#[test]
+fn points_are_counted_and_deleted_by_filter() {
+    let place = filled();
+    assert_eq!(place.json("count db c"), json!({"collection": "c", "points": 300}));
+    assert_eq!(place.json(&format!("count db c {BELOW_100}"))["points"], 100);
+    let estimate = place.json(&format!("count db c {BELOW_100} --estimate"))["estimate"].clone();
+    assert_eq!((&estimate["low"], &estimate["high"]), (&json!(0), &json!(300)));
+    place.json("index db c create n integer");
+    let estimate = place.json(&format!("count db c {BELOW_100} --estimate"))["estimate"].clone();
+    assert_eq!(estimate, json!({"low": 100, "likely": 100, "high": 100}));
+    assert!(
+        place
+            .text(&format!("count db c {BELOW_100} --estimate"))
+            .contains("about 100 points, from 100 to 100")
+    );
+
+    let deleted = place.json(&format!("delete db c {BELOW_100}"));
+    assert_eq!(deleted, json!({"collection": "c", "deleted": 100, "points": 200}));
+    assert_eq!(place.json("delete db c k200 k201")["points"], 198);
+    let error = place.error("delete db c k202 k200");
+    assert!(error["message"].as_str().unwrap().contains("\"k200\" in c: nothing was deleted"), "{error}");
+    assert!(place.text("count db c").contains("198 points"));
+    assert_eq!(place.json("delete db c --filter {}")["points"], 0);
+    assert_eq!(place.error("count db c --filter [1]")["kind"], "Invalid");
+}
+
+#[test]
+fn values_are_counted() {
+    let place = Place::new();
+    place.write_points(6, 2);
+    let line = |at: usize| {
+        format!("{{\"pos\": [\"{}\", \"x\\u001b\"], \"n\": {}}}\n", ["noun", "verb"][at % 2], at % 3)
+    };
+    place.write("p.jsonl", (0..6).map(line).collect::<String>());
+    place.json("import db c --vectors v.npy --payload p.jsonl");
+    for _ in 0..2 {
+        let hits = place.json("facet db c pos")["hits"].clone();
+        let expected = [("x\u{1b}", 6), ("noun", 3), ("verb", 3)];
+        let expected = expected.map(|(value, count)| json!({"value": value, "count": count}));
+        assert_eq!(hits, expected.into_iter().collect::<serde_json::Value>());
+        let hits =
+            place.json(r#"facet db c n --limit 1 --filter {"must":{"key":"n","match":{"any":[1,2]}}}"#);
+        assert_eq!(hits["hits"], json!([{"value": 1, "count": 2}]));
+        place.json("index db c create pos keyword");
+        place.json("index db c create n integer");
+    }
+    let text = place.text("facet db c pos --approximate");
+    assert!(text.contains("noun") && !text.contains('\u{1b}'), "{text}");
+    assert!(place.text("facet db c nothing").contains("No point has"));
+    assert!(place.error("facet db c a..b")["message"].as_str().unwrap().contains("byte 2"));
+    assert_eq!(
+        place.error("facet db c pos --limit 10001")["message"],
+        "limit is 10001: it must be 1 to 10000"
+    );
+}
+
+#[test]
+fn indexes_of_fields_come_and_go() {
+    let place = filled();
+    assert!(place.text("index db c").contains("no indexes of payload fields yet"));
+    let made = place.json("index db c create n integer --no-lookup");
+    assert_eq!(
+        (&made["created"], &made["kind"], &made["points"]),
+        (&json!(true), &json!("integer"), &json!(300))
+    );
+    assert_eq!(place.json("index db c create n integer --no-lookup")["created"], false);
+    assert_eq!(place.error("index db c create n keyword")["kind"], "Exists");
+    place.text("index db c create text text --stopwords english --phrases");
+    let list = place.json("index db c list")["indexes"].clone();
+    assert_eq!(
+        (&list[0]["field"], &list[0]["options"], &list[0]["ready"]),
+        (&json!("n"), &json!(["no-lookup"]), &json!(true))
+    );
+    assert_eq!(list[1]["options"], json!(["phrases", "stopwords english"]));
+    assert!(place.text("index db c").contains("no-lookup"));
+    assert_eq!(place.json("stats db c")["field_indexes"], 2);
+    assert_eq!(place.json("index db c drop n")["dropped"], true);
+    let error = place.error("index db c drop n");
+    assert_eq!((&error["kind"], &error["advice"]), (&json!("NotFound"), &json!("indexes here: text")));
+    let error = place.error("index db c create n keyword --stemmer german");
+    assert_eq!(error["message"], "--stemmer is no option of a keyword index");
+}
+
 #[test]
 fn usage_errors_have_status_two_and_help_has_zero() {
     let place = Place::new();
@@ -200,12 +304,18 @@ fn usage_errors_have_status_two_and_help_has_zero() {
         "search db c --like 1 --vector [1]",
         "import db c",
         "import db c --vectors v.npy --batch 0",
+        "count db c --estimate",
+        "delete db c",
+        "delete db c k1 --filter {}",
+        "index db c create n number",
     ] {
         let output = place.run(words);
         assert_eq!(output.status.code(), Some(2), "{words}");
         assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{words}");
     }
-    for words in ["--help", "--version", "import --help", "collections --help"] {
+    for words in
+        ["--help", "--version", "import --help", "collections --help", "index --help", "delete --help"]
+    {
         assert!(!place.text(words).is_empty());
     }
     assert_eq!(place.root().read_dir().unwrap().count(), 0);

@@ -241,6 +241,17 @@ impl Place {
         Ok(self.dir.list("")?.iter().any(|entry| entry.name == self.name))
     }
 
+    /// What to do where a save ended between its two renames; nothing where none did.
+    fn left_behind(&self) -> String {
+        let replaced = format!("{}{REPLACED}", self.name);
+        match self.dir.open(&format!("{replaced}/{INDEX_FILE}")) {
+            Ok(_) => format!(
+                ": a save was cut short, and what it was to replace is {replaced:?} beside it: rename that back"
+            ),
+            Err(_) => String::new(),
+        }
+    }
+
     fn remove(&self, name: &str) -> std::io::Result<()> {
         match self.dir.remove(name) {
             Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(e),
@@ -251,8 +262,8 @@ impl Place {
     /// Puts what was written in its place. Between the two renames the old index is beside, under its name and `.replaced`.
     fn finish(&self, saving: &str) -> std::io::Result<()> {
         let replaced = format!("{}{REPLACED}", self.name);
-        self.remove(&replaced)?;
         if self.is_there()? {
+            self.remove(&replaced)?;
             self.dir.rename(&self.name, &replaced)?;
         }
         self.dir.rename(saving, &self.name)?;
@@ -285,7 +296,12 @@ fn open(path: &Path) -> Result<(Place, Settings, Region)> {
     let file = format!("{}/{INDEX_FILE}", place.name);
     let region = place.dir.open(&file).map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
-            Error::caused(ErrorKind::NotFound, format!("there is no saved index at {}", place.shown), e)
+            let replaced = place.left_behind();
+            Error::caused(
+                ErrorKind::NotFound,
+                format!("there is no saved index at {}{replaced}", place.shown),
+                e,
+            )
         }
         _ => Error::io(format!("opening {}", place.shown), e),
     })?;

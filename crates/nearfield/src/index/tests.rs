@@ -298,3 +298,18 @@ fn damaged_files_never_give_wrong_answers() {
         }
     }
 }
+
+#[test]
+fn a_save_that_was_cut_short_says_where_the_index_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, aside) = (folder.path().join("saved"), folder.path().join("saved.replaced"));
+    let index = Index::new(4, &IndexOptions::new(Metric::Euclid)).unwrap();
+    index.add(Some(&[7]), &[1.0, 0.0, 0.0, 0.0], 1).unwrap();
+    index.save(&path).unwrap();
+    std::fs::rename(&path, &aside).unwrap();
+    let error = Index::view(&path).unwrap_err().to_string();
+    assert!(error.contains("\"saved.replaced\" beside it: rename that back"), "{error}");
+    // The next save does not take it away before it is in its place.
+    index.save(&path).unwrap();
+    assert!(!aside.exists() && Index::view(&path).is_ok());
+}

@@ -15,6 +15,7 @@ use super::answer::{Answer, lookup};
 use super::config::{IndexConfig, IndexKind};
 use super::file::{FieldFile, OpenError, equal};
 use super::key::{self, KeyRef};
+use super::sets::Sets;
 use super::view::{Ranges, View};
 use super::{
     Direction, Estimate, Exactness, FieldIndex, IndexError, IndexMemory, Ordered, Question, Terms, Values,
@@ -92,6 +93,32 @@ impl FieldReader {
     /// [`IndexError`]: the index is damaged.
     pub fn distinct(&self) -> Result<u64, IndexError> {
         self.files.iter().map(|file| Ok(u64::from(file.view()?.keys.len()))).sum()
+    }
+
+    /// Covered rows with a value of a kind that the index does not hold; null is none.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError`]: the index is damaged.
+    pub fn foreign(&self) -> Result<RoaringBitmap, IndexError> {
+        self.special(|sets| &sets.foreign)
+    }
+
+    /// Covered rows with a value of its kind that the index does not hold as itself: a float in an index of integers.
+    ///
+    /// # Errors
+    ///
+    /// As [`FieldReader::foreign`].
+    pub fn unsure(&self) -> Result<RoaringBitmap, IndexError> {
+        self.special(|sets| &sets.unsure)
+    }
+
+    fn special(&self, of: impl Fn(&Sets) -> &RoaringBitmap) -> Result<RoaringBitmap, IndexError> {
+        let mut rows = RoaringBitmap::new();
+        for view in self.views()? {
+            bits::add_set(&mut rows, of(view.sets), view.base);
+        }
+        Ok(rows)
     }
 
     fn kind(&self) -> IndexKind {

@@ -21,7 +21,21 @@ pub(crate) struct Found {
     pub(crate) listed: bool,
 }
 
-/// Calls `visit` with each value that is not null: those the path leads to, and of lists their items.
+/// Calls `visit` with each value at `path` that is not null: those the path leads to, and of lists their items, one level deep. A value that
+/// is there twice comes twice. They are the values that an index of the field is made of.
+///
+/// # Errors
+///
+/// What is found wrong with the row on the way, and what `visit` returns.
+pub fn visit_values<'a>(
+    path: &Path,
+    row: &RowRef<'a>,
+    visit: impl FnMut(ValueRef<'a>) -> Result<(), RowError>,
+) -> Result<(), RowError> {
+    values(path, row, visit).map(|_| ())
+}
+
+/// As [`visit_values`], and what else was found.
 #[inline]
 pub(crate) fn values<'a>(
     path: &Path,

@@ -1,16 +1,18 @@
-"""Nearfield: a vector index for Python. Vectors go in and results come out as numpy arrays.
+"""Nearfield: an embedded vector database for Python, and a vector index. numpy in and out.
 
->>> import numpy as np, nearfield
->>> rng = np.random.default_rng(1)
->>> rows = rng.standard_normal((1000, 32), dtype=np.float32)
->>> index = nearfield.Index(dim=32, metric="cosine")
->>> index.add(None, rows)                     # numbered on: 0 to 999
->>> ids, distances = index.search(rows[7], k=3)
->>> int(ids[0]), len(index)
-(7, 1000)
+>>> import nearfield
+>>> db = nearfield.Database(":memory:", dim=3)
+>>> db.add("a", [1.0, 0.0, 0.0], {"lang": "en"})
+>>> db.search([1.0, 0.1, 0.0], k=1)
+[SearchResult(id='a', distance=0.0050)]
+
+``Database`` keeps vectors, ids and metadata in a directory, durably; ``AsyncDatabase`` is the same for an event loop; ``Client`` keeps
+several below one folder. ``Index`` is an index in memory.
 """
 
-from nearfield._nearfield import Index, __version__
+from nearfield._async import AsyncDatabase
+from nearfield._client import Client
+from nearfield._nearfield import Database, Index, SearchResult, __version__
 from nearfield._result import Found
 
-__all__ = ["Found", "Index", "__version__"]
+__all__ = ["AsyncDatabase", "Client", "Database", "Found", "Index", "SearchResult", "__version__"]

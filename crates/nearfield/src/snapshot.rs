@@ -1,0 +1,365 @@
+//! Reading a database beside its writer: the state on disk at one moment, looked at without a lock and without a change.
+//!
+//! Opening repairs what a crash left and makes files of its own. Here it does so in memory: [`Overlay`] shows a directory and keeps
+//! every change to itself. Nothing in the directory is written, locked or removed.
+//!
+//! **It refuses** to write, to follow the writer (open another one for newer data), and to keep anything open but what its views map.
+
+use std::collections::BTreeSet;
+use std::io::{self, ErrorKind as IoKind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nearfield_codec::Region;
+use nearfield_collection::{Error, ErrorKind, Result, View};
+use nearfield_platform::{
+    Clock, Dir, Entry, File, Lock, LockError, LockKind, MemoryDir, RealDir, RealOptions,
+};
+use parking_lot::Mutex;
+
+use crate::database::Database;
+use crate::options::Options;
+
+/// A writer that checkpoints while we open may take files away that we were about to read. Each try begins anew.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A database as it is on disk at one moment.
+///
+/// It sees what was acknowledged when it was opened, by a writer in whatever process, and nothing later.
+///
+/// ```
+/// use nearfield::{CollectionConfig, Database, Metric, Options, Point, Snapshot};
+///
+/// # fn main() -> nearfield::Result<()> {
+/// # let place = std::env::temp_dir().join(format!("nearfield-snapshot-{}", std::process::id()));
+/// let db = Database::open(&place, Options::default())?;
+/// let books = db.create_collection("books", CollectionConfig::new(2, Metric::Cosine))?;
+/// books.upsert(vec![Point::new(1, vec![1.0, 0.0])])?;
+/// let view = Snapshot::open(&place)?.view("books")?;
+/// books.upsert(vec![Point::new(2, vec![0.0, 1.0])])?;
+/// assert_eq!((view.count(), books.count()?), (1, 2));
+/// # db.close()?;
+/// # std::fs::remove_dir_all(place).unwrap();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Snapshot {
+    dir: Arc<dyn Dir>,
+    place: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl Snapshot {
+    /// Looks at the database in the directory `path`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`] if there is none.
+    pub fn open(path: impl AsRef<Path>) -> Result<Snapshot> {
+        let place = path.as_ref().display().to_string();
+        let dir = RealDir::open_with(path.as_ref(), RealOptions::default()).map_err(|e| match e.kind() {
+            IoKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")),
+            _ => Error::io(format!("opening '{place}'"), e),
+        })?;
+        Snapshot::open_in(Arc::new(dir), &place)
+    }
+
+    /// Looks at the database in any directory; `place` is how errors call it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::open`].
+    pub fn open_in(dir: Arc<dyn Dir>, place: &str) -> Result<Snapshot> {
+        let snapshot = Snapshot { dir, place: place.to_owned(), clock: Options::default().collections.clock };
+        snapshot.collections()?;
+        Ok(snapshot)
+    }
+
+    /// The names of all collections, sorted.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] if the catalog is damaged.
+    pub fn collections(&self) -> Result<Vec<String>> {
+        self.look(|db| Ok(db.collections()))
+    }
+
+    /// The collection `name`, or the one that the alias `name` stands for, as it is now.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::NotFound`]; [`ErrorKind::Corrupt`] if its stored bytes are damaged.
+    pub fn view(&self, name: &str) -> Result<View> {
+        self.look(|db| Ok(db.collection(name)?.view()))
+    }
+
+    /// Opens the database in memory, over the directory, and asks it; views outlive it, and what `ask` writes is forgotten with it. What
+    /// fails because a writer moved on is tried again, so `ask` may be called more than once.
+    ///
+    /// # Errors
+    ///
+    /// As [`Snapshot::view`], and those of `ask`.
+    pub fn look<T>(&self, ask: impl Fn(&Database) -> Result<T>) -> Result<T> {
+        let mut tries = TRIES;
+        loop {
+            let overlay = Arc::new(Overlay::new(Arc::clone(&self.dir)));
+            let options = Options { background: false, create: false, ..Options::default() };
+            let asked = Database::open_in(Arc::clone(&overlay) as Arc<dyn Dir>, &self.place, options)
+                .and_then(|db| ask(&db).inspect(|_| overlay.freeze()));
+            match asked {
+                Err(error) if tries > 1 && error.kind() != ErrorKind::NotFound => {
+                    tries -= 1;
+                    self.clock.sleep(PAUSE);
+                }
+                asked => return asked,
+            }
+        }
+    }
+}
+
+/// A directory whose changes stay in memory: what was made here lies over what is below, and what was removed here is hidden.
+#[derive(Debug)]
+struct Overlay {
+    above: Arc<MemoryDir>,
+    below: Arc<dyn Dir>,
+    hidden: Mutex<BTreeSet<String>>,
+    /// True once nothing needs to be written any more, so that closing costs nothing.
+    frozen: AtomicBool,
+}
+
+impl Overlay {
+    fn new(below: Arc<dyn Dir>) -> Overlay {
+        Overlay { above: MemoryDir::new(), below, hidden: Mutex::default(), frozen: AtomicBool::new(false) }
+    }
+
+    fn freeze(&self) {
+        self.frozen.store(true, Ordering::Release);
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        match self.frozen.load(Ordering::Acquire) {
+            true => Err(io::Error::new(IoKind::PermissionDenied, "it was opened for reading")),
+            false => Ok(()),
+        }
+    }
+
+    /// True if `path` or a folder above it was removed here.
+    fn is_hidden(&self, path: &str) -> bool {
+        let hidden = self.hidden.lock();
+        let ends = path.char_indices().filter(|(_, letter)| *letter == '/').map(|(at, _)| at);
+        ends.chain([path.len()]).any(|end| hidden.contains(&path[..end]))
+    }
+
+    fn has_above(&self, path: &str) -> bool {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        self.above.list(folder).is_ok_and(|entries| entries.iter().any(|entry| entry.name == name))
+    }
+
+    fn has_below(&self, path: &str) -> bool {
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let listed = || self.below.list(folder).is_ok_and(|entries| entries.iter().any(|e| e.name == name));
+        !self.is_hidden(path) && listed()
+    }
+
+    /// Makes the folder of `path` above if it is there below.
+    fn reach(&self, path: &str) -> io::Result<()> {
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        match self.above.list(folder) {
+            Err(error) if error.kind() == IoKind::NotFound => {}
+            reached => return reached.map(drop),
+        }
+        if self.is_hidden(folder) {
+            return Err(IoKind::NotFound.into());
+        }
+        self.below.list(folder)?;
+        self.above.make_dir(folder)
+    }
+
+    /// Brings a file from below up, so that it can be renamed or linked.
+    fn lift(&self, path: &str) -> io::Result<()> {
+        if self.has_above(path) {
+            return Ok(());
+        }
+        let bytes = self.open(path)?;
+        self.reach(path)?;
+        let file = self.above.create(path)?;
+        file.write_at(0, &[&bytes])?;
+        file.sync()?;
+        file.seal()
+    }
+
+    fn taken(&self, path: &str) -> io::Result<()> {
+        match self.has_below(path) {
+            true => Err(IoKind::AlreadyExists.into()),
+            false => Ok(()),
+        }
+    }
+
+    fn hide(&self, path: &str) {
+        self.hidden.lock().insert(path.to_owned());
+    }
+}
+
+impl Dir for Overlay {
+    fn create(&self, path: &str) -> io::Result<Arc<dyn File>> {
+        self.check_writable()?;
+        self.taken(path)?;
+        self.reach(path)?;
+        self.above.create(path)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Region> {
+        match self.above.open(path) {
+            Err(error) if error.kind() == IoKind::NotFound && !self.is_hidden(path) => self.below.open(path),
+            opened => opened,
+        }
+    }
+
+    fn overwrite(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
+        self.lift(from)?;
+        self.reach(to)?;
+        self.above.overwrite(from, to)?;
+        self.hide(from);
+        Ok(())
+    }
+
+    fn make_dir(&self, path: &str) -> io::Result<()> {
+        self.check_writable()?;
+        self.above.make_dir(path)
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
+        if !self.has_above(from) {
+            self.lift(from)?;
+        }
+        self.taken(to)?;
+        self.reach(to)?;
+        self.above.rename(from, to)?;
+        self.hide(from);
+        Ok(())
+    }
+
+    fn link(&self, from: &str, to: &str) -> io::Result<()> {
+        self.check_writable()?;
+        self.taken(to)?;
+        self.lift(from)?;
+        self.reach(to)?;
+        self.above.link(from, to)
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        self.check_writable()?;
+        let below = self.has_below(path);
+        match self.above.remove(path) {
+            Err(error) if error.kind() == IoKind::NotFound && below => {}
+            removed => removed?,
+        }
+        if below {
+            self.hide(path);
+        }
+        Ok(())
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let above = self.above.list(path);
+        let below = if self.is_hidden(path) { Err(IoKind::NotFound.into()) } else { self.below.list(path) };
+        let (mut entries, below) = match (above, below) {
+            (Ok(above), below) => (above, below.unwrap_or_default()),
+            (Err(error), _) if error.kind() != IoKind::NotFound => return Err(error),
+            (Err(_), below) => (Vec::new(), below?),
+        };
+        let inside = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
+        for entry in below {
+            if !self.is_hidden(&inside(&entry.name)) && !entries.iter().any(|known| known.name == entry.name)
+            {
+                entries.push(entry);
+            }
+        }
+        entries.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(entries)
+    }
+
+    fn sync_dir(&self, path: &str) -> io::Result<()> {
+        self.list(path).map(drop)
+    }
+
+    /// Nobody else is above, so the lock is always to be had.
+    fn lock(&self, path: &str, kind: LockKind) -> std::result::Result<Lock, LockError> {
+        self.reach(path)?;
+        self.above.lock(path, kind)
+    }
+
+    fn free_space(&self) -> io::Result<u64> {
+        self.above.free_space()
+    }
+
+    fn identity(&self) -> io::Result<(u64, u64)> {
+        self.above.identity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nearfield_platform::conformance;
+
+    #[test]
+    fn it_is_a_directory_like_any_other() {
+        conformance::dir(&|| Arc::new(Overlay::new(MemoryDir::new())));
+    }
+
+    fn below() -> Arc<MemoryDir> {
+        let below = MemoryDir::new();
+        below.make_dir("a/b").unwrap();
+        for path in ["a/one", "a/b/two"] {
+            let file = below.create(path).unwrap();
+            file.write_at(0, &[path.as_bytes()]).unwrap();
+            file.seal().unwrap();
+        }
+        below
+    }
+
+    fn names(dir: &dyn Dir, path: &str) -> Vec<String> {
+        dir.list(path).unwrap().into_iter().map(|entry| entry.name).collect()
+    }
+
+    #[test]
+    fn changes_stay_above() {
+        let below = below();
+        let overlay = Overlay::new(Arc::clone(&below) as Arc<dyn Dir>);
+        assert_eq!(&overlay.open("a/b/two").unwrap()[..], b"a/b/two");
+        overlay.replace("a/one", b"new").unwrap();
+        overlay.create("a/b/three").unwrap().write_at(0, &[b"x"]).unwrap();
+        overlay.rename("a/b/two", "a/moved").unwrap();
+        assert_eq!(overlay.open("a/b/two").unwrap_err().kind(), IoKind::NotFound);
+        assert_eq!(&overlay.open("a/moved").unwrap()[..], b"a/b/two");
+        assert_eq!(&overlay.open("a/one").unwrap()[..], b"new");
+        assert_eq!(names(&overlay, "a"), ["b", "moved", "one"]);
+        assert_eq!(names(&overlay, "a/b"), ["three"]);
+        assert_eq!(overlay.create("a/one").unwrap_err().kind(), IoKind::AlreadyExists);
+        overlay.remove("a").unwrap();
+        assert!(names(&overlay, "").is_empty());
+        assert_eq!(overlay.open("a/one").unwrap_err().kind(), IoKind::NotFound);
+        assert_eq!(overlay.remove("a").unwrap_err().kind(), IoKind::NotFound);
+        overlay.freeze();
+        assert_eq!(overlay.make_dir("c").unwrap_err().kind(), IoKind::PermissionDenied);
+        assert_eq!(names(&*below, "a"), ["b", "one"]);
+        assert_eq!(&below.open("a/one").unwrap()[..], b"a/one");
+    }
+
+    #[test]
+    fn what_was_removed_may_be_made_again() {
+        let overlay = Overlay::new(below());
+        overlay.remove("a/one").unwrap();
+        overlay.create("a/one").unwrap().write_at(0, &[b"again"]).unwrap();
+        assert_eq!(&overlay.open("a/one").unwrap()[..], b"again");
+        overlay.remove("a/one").unwrap();
+        assert_eq!(names(&overlay, "a"), ["b"]);
+    }
+}

@@ -1,0 +1,217 @@
+//! What one Python object holds: an open directory, or only a view of what it was.
+//!
+//! Leaving `with` gives the directory up and keeps a view, so that the handle can still read; the next write opens the directory again.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nearfield::{ErrorKind, Metric, Snapshot, View};
+use parking_lot::RwLock;
+use pyo3::prelude::*;
+
+use crate::batches;
+use crate::failure::Failure;
+use crate::fork::{Birth, check_opening};
+use crate::store::{Opening, RECORDS, STATE, State, Store, Wanted, metric_name, shape};
+
+/// A handle to a database.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) opening: Opening,
+    pub(crate) read_only: bool,
+    birth: Birth,
+    pub(crate) dim: usize,
+    pub(crate) metric: Metric,
+    pub(crate) quantized: AtomicBool,
+    hold: RwLock<Hold>,
+}
+
+#[derive(Debug)]
+enum Hold {
+    /// The directory, open for writing.
+    Open(Arc<Store>),
+    /// What it was when it was given up, or when it was opened for reading.
+    Rest { view: View, deleted: u64 },
+    /// Nothing.
+    Closed,
+}
+
+impl Handle {
+    /// Opens the directory for writing, or makes it.
+    pub(crate) fn writer(opening: Opening, wanted: &Wanted) -> Result<Handle, Failure> {
+        let store = opening.open(wanted)?;
+        Ok(Handle {
+            opening,
+            read_only: false,
+            birth: Birth::now(),
+            dim: store.dim,
+            metric: store.metric,
+            quantized: AtomicBool::new(store.quantized()),
+            hold: RwLock::new(Hold::Open(store)),
+        })
+    }
+
+    /// Looks at the directory as it is now, without a lock.
+    pub(crate) fn reader(opening: Opening, wanted: &Wanted) -> Result<Handle, Failure> {
+        let Seen { view, state, dim, metric } = look(&opening)?;
+        wanted.check(dim, metric)?;
+        Ok(Handle {
+            opening,
+            read_only: true,
+            birth: Birth::now(),
+            dim,
+            metric,
+            quantized: AtomicBool::new(state.quantized || wanted.quantize),
+            hold: RwLock::new(Hold::Rest { view, deleted: state.deleted }),
+        })
+    }
+
+    /// What can be read now.
+    pub(crate) fn view(&self) -> Result<View, Failure> {
+        self.birth.check()?;
+        match &*self.hold.read() {
+            Hold::Open(store) => Ok(store.view()),
+            Hold::Rest { view, .. } => Ok(view.clone()),
+            Hold::Closed => Err(closed()),
+        }
+    }
+
+    /// Slots that were given up and not yet reclaimed.
+    pub(crate) fn deleted(&self) -> Result<u64, Failure> {
+        self.birth.check()?;
+        match &*self.hold.read() {
+            Hold::Open(store) => Ok(store.deleted()),
+            Hold::Rest { deleted, .. } => Ok(*deleted),
+            Hold::Closed => Err(closed()),
+        }
+    }
+
+    /// The directory, open for writing; opened again if it was given up.
+    pub(crate) fn store(&self) -> Result<Arc<Store>, Failure> {
+        self.birth.check()?;
+        if let Hold::Open(store) = &*self.hold.read() {
+            return Ok(Arc::clone(store));
+        }
+        let mut hold = self.hold.write();
+        match &*hold {
+            Hold::Open(store) => Ok(Arc::clone(store)),
+            Hold::Closed => Err(closed()),
+            Hold::Rest { .. } if self.read_only => Err(Failure::value("database is read-only")),
+            Hold::Rest { .. } => {
+                let wanted = Wanted { metric: Some(self.metric), ..Wanted::default() };
+                let store = self.opening.open(&wanted)?;
+                if store.dim != self.dim {
+                    return Err(Failure::dimension(self.dim, store.dim));
+                }
+                *hold = Hold::Open(Arc::clone(&store));
+                Ok(store)
+            }
+        }
+    }
+
+    /// The directory if this handle holds it.
+    pub(crate) fn held(&self) -> Result<Option<Arc<Store>>, Failure> {
+        self.birth.check()?;
+        match &*self.hold.read() {
+            Hold::Open(store) => Ok(Some(Arc::clone(store))),
+            Hold::Rest { .. } => Ok(None),
+            Hold::Closed => Err(closed()),
+        }
+    }
+
+    /// Saves, and gives the directory up. What is in memory has nowhere to go and stays.
+    pub(crate) fn rest(&self) -> Result<(), Failure> {
+        let Some(store) = self.held()? else { return Ok(()) };
+        if self.opening.path.is_none() {
+            return Ok(());
+        }
+        let saved = store.save();
+        let rest = Hold::Rest { view: store.view(), deleted: store.deleted() };
+        drop(store);
+        // The last to hold the store closes it: outside the lock, so that readers need not wait for it.
+        let given_up = std::mem::replace(&mut *self.hold.write(), rest);
+        drop(given_up);
+        saved
+    }
+
+    /// Saves and lets go of everything. A second time does nothing.
+    pub(crate) fn close(&self) -> Result<(), Failure> {
+        self.birth.check()?;
+        let given_up = std::mem::replace(&mut *self.hold.write(), Hold::Closed);
+        match given_up {
+            Hold::Open(store) if self.opening.path.is_some() => store.save(),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn quantized(&self) -> bool {
+        self.quantized.load(Ordering::Relaxed)
+    }
+
+    /// One line about it.
+    pub(crate) fn describe(&self) -> String {
+        let (dim, metric, place) = (self.dim, metric_name(self.metric), self.opening.place());
+        let records =
+            self.view().map_or_else(|_| "closed".to_owned(), |view| format!("{} records", view.count()));
+        let mode = if self.read_only { ", read-only" } else { "" };
+        format!("nearfield.Database({place:?}: {records}, dim {dim}, {metric}{mode})")
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let hold = std::mem::replace(self.hold.get_mut(), Hold::Closed);
+        match hold {
+            // Its threads and its lock are the parent's: leave all as it is.
+            hold if !self.birth.is_here() => std::mem::forget(hold),
+            // The last handle closes the directory, which takes a while: other Python threads may run.
+            Hold::Open(store) => {
+                let mut store = Some(store);
+                let _ = Python::try_attach(|py| py.detach(|| drop(store.take())));
+            }
+            other => drop(other),
+        }
+    }
+}
+
+fn closed() -> Failure {
+    Failure::value("database is closed")
+}
+
+/// What a reader sees.
+struct Seen {
+    view: View,
+    state: State,
+    dim: usize,
+    metric: Metric,
+}
+
+/// The records and what is kept about them, beside whoever writes.
+fn look(opening: &Opening) -> Result<Seen, Failure> {
+    check_opening()?;
+    if let Some(store) = opening.opened() {
+        let state = State { deleted: store.deleted(), quantized: store.quantized(), ..State::default() };
+        return Ok(Seen { view: store.view(), state, dim: store.dim, metric: store.metric });
+    }
+    let missing = || Failure::value(format!("database not found at '{}'", opening.place()));
+    let Some(path) = &opening.path else { return Err(missing()) };
+    let looked = Snapshot::open(path).and_then(|snapshot| {
+        snapshot.look(|db| {
+            let records = db.collection(RECORDS)?;
+            // In memory only: what was half written is not seen, and its writer may still be at it.
+            batches::recover(db, &records)?;
+            let state = match db.collection(STATE) {
+                Ok(kept) => State::read(&kept.view(), records.name())?,
+                Err(error) if error.kind() == ErrorKind::NotFound => State::default(),
+                Err(error) => return Err(error),
+            };
+            Ok((records.view(), state, records.config().clone()))
+        })
+    });
+    let (view, state, config) = looked.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => missing(),
+        _ => error.into(),
+    })?;
+    let (dim, metric) = shape(&config)?;
+    Ok(Seen { view, state, dim, metric })
+}

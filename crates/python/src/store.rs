@@ -1,0 +1,422 @@
+//! An open directory, shared by all handles of this process, and what is kept in it.
+//!
+//! ```text
+//! vectors        alias of the collection with the records, so that compaction can put another in its place in one step
+//! vectors-<n>    that collection: the ids are texts, the vector has no name, the metadata is the payload
+//! state          what the engine does not count: deleted slots, whether searches are quantised; made when there is something to keep
+//! undo, intent   see `batches`
+//! ```
+//!
+//! # Invariants
+//!
+//! 1. A directory has one store in a process, whatever its path is spelt like; the last handle dropped closes it.
+//! 2. Whoever writes holds `writing` shared, whoever must be alone holds it exclusively. Readers hold neither.
+//! 3. Readers see a write of several parts when it is done, not before.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+
+use nearfield::{
+    Collection, CollectionConfig, Database, Durability, ErrorKind, IndexConfig, Metric, Object, Options,
+    Point, PointId, Value, View, With, limits,
+};
+use nearfield_platform::{Dir, RealDir, RealOptions};
+use parking_lot::{Mutex, RwLock};
+
+use crate::batches;
+use crate::failure::{Failure, check_signals};
+use crate::fork::{Live, check_opening};
+
+/// The alias of the records.
+pub(crate) const RECORDS: &str = "vectors";
+/// The collection of what the engine does not count.
+pub(crate) const STATE: &str = "state";
+const SLOTS: &str = "slots";
+/// Records copied at once by a compaction.
+const PAGE: usize = 1_000;
+
+/// Where a database is and how it runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Opening {
+    /// The directory; `None` for one in memory.
+    pub(crate) path: Option<PathBuf>,
+    pub(crate) durability: Durability,
+}
+
+/// What was asked for besides the place.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) dim: Option<usize>,
+    pub(crate) metric: Option<Metric>,
+    pub(crate) m: Option<u32>,
+    pub(crate) ef_construction: Option<u32>,
+    pub(crate) quantize: bool,
+}
+
+/// An open directory.
+#[derive(Debug)]
+pub(crate) struct Store {
+    db: Database,
+    durability: Durability,
+    _live: Live,
+    pub(crate) dim: usize,
+    pub(crate) metric: Metric,
+    /// See the second invariant.
+    pub(crate) writing: RwLock<()>,
+    shown: RwLock<Shown>,
+    state: Mutex<State>,
+}
+
+/// What readers look at.
+#[derive(Debug)]
+struct Shown {
+    collection: Collection,
+    /// While a write of several parts is under way: what was before it.
+    held: Option<View>,
+}
+
+/// What is kept in the collection `state`.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    /// The collection whose slots were counted; another one has lost none.
+    pub(crate) of: String,
+    pub(crate) deleted: u64,
+    pub(crate) quantized: bool,
+}
+
+/// Open stores by the identity of their directory.
+static STORES: Mutex<Option<Registry>> = Mutex::new(None);
+
+type Registry = HashMap<(u64, u64), Weak<Store>>;
+
+impl Opening {
+    /// How errors call the place.
+    pub(crate) fn place(&self) -> String {
+        self.path.as_ref().map_or_else(|| ":memory:".to_owned(), |path| path.display().to_string())
+    }
+
+    /// Opens the directory for writing, making it if `wanted` says how.
+    pub(crate) fn open(&self, wanted: &Wanted) -> Result<Arc<Store>, Failure> {
+        check_opening()?;
+        let Some(path) = &self.path else {
+            let Some(_) = wanted.dim else { return Err(not_found()) };
+            return Store::of(Database::in_memory()?, self.durability, wanted).map(Arc::new);
+        };
+        let real = RealOptions { create: wanted.dim.is_some(), ..RealOptions::default() };
+        let dir = RealDir::open_with(path, real).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => not_found(),
+            _ => Failure::value(error.to_string()),
+        })?;
+        let identity = dir.identity().map_err(|error| Failure::value(error.to_string()))?;
+        let mut stores = STORES.lock();
+        let stores = stores.get_or_insert_default();
+        stores.retain(|_, store| store.strong_count() > 0);
+        if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
+            return self.share(store, wanted);
+        }
+        refuse_vctrs(&dir, &self.place())?;
+        let options = Options::default().durability(self.durability).create(wanted.dim.is_some());
+        let db = Database::open(path, options).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => not_found(),
+            _ => error.into(),
+        })?;
+        let store = Arc::new(Store::of(db, self.durability, wanted)?);
+        stores.insert(identity, Arc::downgrade(&store));
+        Ok(store)
+    }
+
+    /// The store that is open already, if it fits.
+    fn share(&self, store: Arc<Store>, wanted: &Wanted) -> Result<Arc<Store>, Failure> {
+        if store.durability != self.durability {
+            let place = self.place();
+            return Err(Failure::value(format!("'{place}' is open in this process with another durability")));
+        }
+        wanted.check(store.dim, store.metric)?;
+        store.remember_quantized(wanted.quantize)?;
+        Ok(store)
+    }
+
+    /// The store of the directory if it is open in this process.
+    pub(crate) fn opened(&self) -> Option<Arc<Store>> {
+        let dir = RealDir::open_with(self.path.as_ref()?, RealOptions::default()).ok()?;
+        let identity = dir.identity().ok()?;
+        STORES.lock().as_ref()?.get(&identity)?.upgrade()
+    }
+}
+
+impl Wanted {
+    /// Refuses a stored database of another shape.
+    pub(crate) fn check(&self, dim: usize, metric: Metric) -> Result<(), Failure> {
+        match (self.dim, self.metric) {
+            (Some(wanted), _) if wanted != dim => Err(Failure::dimension(dim, wanted)),
+            (_, Some(wanted)) if wanted != metric => {
+                let (stored, wanted) = (metric_name(metric), metric_name(wanted));
+                Err(Failure::value(format!("metric mismatch: expected '{stored}', got '{wanted}'")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn config(&self, dim: usize) -> CollectionConfig {
+        let index = IndexConfig {
+            m: self.m.unwrap_or(16),
+            ef_construct: self.ef_construction.unwrap_or(200),
+            ..IndexConfig::default()
+        };
+        CollectionConfig::new(dim, self.metric.unwrap_or(Metric::Cosine)).index(index)
+    }
+}
+
+impl Store {
+    /// The records in an open database, made if `wanted` says how.
+    fn of(db: Database, durability: Durability, wanted: &Wanted) -> Result<Store, Failure> {
+        let found = match db.collection(RECORDS) {
+            Ok(collection) => Some(collection),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error.into()),
+        };
+        let current = found.as_ref().map(|collection| collection.name().to_owned());
+        for name in db.collections().iter().filter(|name| numbered(name) && Some(*name) != current.as_ref()) {
+            // A compaction or a creation that was not finished.
+            db.delete_collection(name)?;
+        }
+        let collection = match (found, wanted.dim) {
+            (Some(collection), _) => collection,
+            (None, None) => return Err(not_found()),
+            (None, Some(dim)) => {
+                let name = format!("{RECORDS}-1");
+                let collection = db.create_collection(&name, wanted.config(dim))?;
+                db.set_alias(RECORDS, &name)?;
+                collection
+            }
+        };
+        let (dim, metric) = shape(collection.config())?;
+        wanted.check(dim, metric)?;
+        batches::recover(&db, &collection)?;
+        let state = match db.collection(STATE) {
+            Ok(kept) => State::read(&kept.view(), collection.name())?,
+            Err(error) if error.kind() == ErrorKind::NotFound => State::none(collection.name()),
+            Err(error) => return Err(error.into()),
+        };
+        let store = Store {
+            db,
+            durability,
+            _live: Live::new(),
+            dim,
+            metric,
+            writing: RwLock::new(()),
+            shown: RwLock::new(Shown { collection, held: None }),
+            state: Mutex::new(state),
+        };
+        store.remember_quantized(wanted.quantize)?;
+        Ok(store)
+    }
+
+    /// What readers see now.
+    pub(crate) fn view(&self) -> View {
+        let shown = self.shown.read();
+        shown.held.clone().unwrap_or_else(|| shown.collection.view())
+    }
+
+    /// The records, for whoever writes. Hold `writing` meanwhile.
+    pub(crate) fn collection(&self) -> Collection {
+        self.shown.read().collection.clone()
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.db
+    }
+
+    /// Lets readers see what was before, until [`Store::reveal`].
+    pub(crate) fn hold(&self) {
+        let mut shown = self.shown.write();
+        shown.held = Some(shown.collection.view());
+    }
+
+    pub(crate) fn reveal(&self) {
+        self.shown.write().held = None;
+    }
+
+    pub(crate) fn deleted(&self) -> u64 {
+        self.state.lock().deleted
+    }
+
+    pub(crate) fn quantized(&self) -> bool {
+        self.state.lock().quantized
+    }
+
+    /// Counts slots that were given up.
+    pub(crate) fn count_deleted(&self, count: u64) -> Result<(), Failure> {
+        if count == 0 {
+            return Ok(());
+        }
+        let mut state = self.state.lock();
+        state.deleted += count;
+        self.keep(&state)
+    }
+
+    /// Remembers in the directory that searches are quantised, if they are.
+    fn remember_quantized(&self, quantized: bool) -> Result<(), Failure> {
+        let mut state = self.state.lock();
+        if !quantized || state.quantized {
+            return Ok(());
+        }
+        state.quantized = true;
+        self.keep(&state)
+    }
+
+    /// Writes the state down.
+    fn keep(&self, state: &State) -> Result<(), Failure> {
+        let kept = match self.db.collection(STATE) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                self.db.create_collection(STATE, CollectionConfig::new(1, Metric::Euclid))?
+            }
+            found => found?,
+        };
+        kept.upsert(vec![Point::new(SLOTS, vec![0.0]).payload(state.to_object())])?;
+        Ok(())
+    }
+
+    /// Makes a checkpoint: everything is in files that need no log.
+    pub(crate) fn save(&self) -> Result<(), Failure> {
+        let _writing = self.writing.read();
+        self.collection().flush()?;
+        match self.db.collection(STATE) {
+            Ok(kept) => Ok(kept.flush()?),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Copies the live records to a collection of their own and puts it in the place of the old one.
+    pub(crate) fn compact(&self) -> Result<(), Failure> {
+        let _alone = self.writing.write();
+        let old = self.collection();
+        let stats = old.stats()?;
+        if self.deleted() == 0 && stats.deleted == 0 {
+            return Ok(old.flush()?);
+        }
+        let name = next_name(&self.db);
+        let new = self.db.create_collection(&name, old.config().clone())?;
+        let copied = copy(&old.view(), &new).and_then(|()| Ok(new.flush()?));
+        if let Err(failure) = copied {
+            self.db.delete_collection(&name)?;
+            return Err(failure);
+        }
+        self.db.set_alias(RECORDS, &name)?;
+        self.shown.write().collection = new;
+        // From here on the old one is nobody's; if it cannot be removed now, the next opening does it.
+        let _ = self.db.delete_collection(old.name());
+        let mut state = self.state.lock();
+        *state = State { of: name, deleted: 0, quantized: state.quantized };
+        match self.db.collection(STATE) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            _ => self.keep(&state),
+        }
+    }
+
+    /// Closes the directory for every handle.
+    pub(crate) fn shut(&self) -> Result<(), Failure> {
+        Ok(self.db.clone().close()?)
+    }
+}
+
+impl State {
+    fn none(of: &str) -> State {
+        State { of: of.to_owned(), ..State::default() }
+    }
+
+    /// What is kept, as far as it is about the collection `of`.
+    pub(crate) fn read(view: &View, of: &str) -> nearfield::Result<State> {
+        let found = view.get(&[PointId::from(SLOTS)], With::PAYLOAD)?;
+        let payload =
+            found.into_iter().next().flatten().and_then(|record| record.payload).unwrap_or_default();
+        let quantized = payload.get("quantized") == Some(&Value::Bool(true));
+        let deleted = match (payload.get("of"), payload.get("deleted")) {
+            (Some(Value::String(counted)), Some(Value::I64(deleted))) if counted == of => {
+                deleted.unsigned_abs()
+            }
+            _ => 0,
+        };
+        Ok(State { deleted, quantized, ..State::none(of) })
+    }
+
+    fn to_object(&self) -> Object {
+        let deleted = i64::try_from(self.deleted).unwrap_or(i64::MAX);
+        Object::from_entries([
+            ("of".to_owned(), Value::String(self.of.clone())),
+            ("deleted".to_owned(), Value::I64(deleted)),
+            ("quantized".to_owned(), Value::Bool(self.quantized)),
+        ])
+    }
+}
+
+/// Dimension and metric of the records.
+pub(crate) fn shape(config: &CollectionConfig) -> Result<(usize, Metric), Failure> {
+    match config.find("") {
+        Some((_, vector)) => Ok((vector.dim as usize, vector.metric)),
+        None => Err(Failure::value("the collection 'vectors' of this database has no vector without a name")),
+    }
+}
+
+/// The metric as the library calls it.
+pub(crate) fn metric_name(metric: Metric) -> &'static str {
+    match metric {
+        Metric::Euclid => "euclidean",
+        Metric::Dot => "dot_product",
+        other => other.name(),
+    }
+}
+
+fn not_found() -> Failure {
+    Failure::value("database not found — specify dim to create a new one")
+}
+
+/// True for a collection of records, current or not.
+fn numbered(name: &str) -> bool {
+    let number = name.strip_prefix(RECORDS).and_then(|rest| rest.strip_prefix('-'));
+    number.is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+fn next_name(db: &Database) -> String {
+    let number = |name: &String| name.rsplit_once('-').and_then(|(_, digits)| digits.parse::<u64>().ok());
+    let names = db.collections();
+    let highest = names.iter().filter(|name| numbered(name)).filter_map(number).max().unwrap_or(0);
+    format!("{RECORDS}-{}", highest.saturating_add(1))
+}
+
+/// Copies every record of `from`.
+fn copy(from: &View, to: &Collection) -> Result<(), Failure> {
+    let mut after: Option<PointId> = None;
+    loop {
+        check_signals()?;
+        let page = from.scroll(after.as_ref(), PAGE, With::ALL)?;
+        let Some(last) = page.last() else { return Ok(()) };
+        after = Some(last.id.clone());
+        to.upsert(page.into_iter().map(point_of).collect())?;
+    }
+}
+
+/// A stored record as a point to store.
+pub(crate) fn point_of(record: nearfield::Record) -> Point {
+    Point {
+        id: record.id,
+        vectors: nearfield::Vectors::Named(record.vectors.unwrap_or_default()),
+        payload: record.payload.unwrap_or_default(),
+    }
+}
+
+/// A directory of vctrs is read by an importer and never changed in place.
+fn refuse_vctrs(dir: &RealDir, place: &str) -> Result<(), Failure> {
+    let entries = dir.list("").map_err(|error| Failure::value(error.to_string()))?;
+    let has = |wanted: &str| entries.iter().any(|entry| entry.name == wanted);
+    if !has("catalog") && (has("graph.vctrs") || has("wal.vctrs")) {
+        return Err(Failure::value(format!(
+            "'{place}' holds a database of vctrs: nearfield.migrate.from_vctrs(source, target) copies it into a new directory"
+        )));
+    }
+    Ok(())
+}
+
+const _: () = assert!(PAGE <= limits::BATCH_POINTS_MAX, "a page is written in one go");

@@ -1,0 +1,21 @@
+"""What is done around every test."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+from support import started
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    yield
+    while started:
+        process = started.pop()
+        process.kill()
+        for pipe in (process.stdin, process.stdout):
+            # What nobody read is not worth an error.
+            with contextlib.suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
+        process.wait()
