@@ -551,7 +551,8 @@ fn walk(
         budget.check().err().or(is_hopeless.then_some(Stopped::Budget))
     };
     // Whatever is hoped for, a walk that has cost as much as a scan ends.
-    let guard = (costs.scan / (place.cost * WALK_COST)) as u64;
+    // One where all pass ends as one without a filter does.
+    let guard = if place.admits_all { u64::MAX } else { (costs.scan / (place.cost * WALK_COST)) as u64 };
     let guarded = Budget::unlimited().with_distances_max(guard.min(budget.left())).with_check(&check);
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.
@@ -563,6 +564,7 @@ fn walk(
     let mut field = passing.segment.field(ask.vector);
     if let Some(partition) = place.partition {
         field.graph = Some(partition);
+        field.calibration = Some(partition.calibration());
     }
     let walked = field.search(&question, scratch, &mut best).and_then(|mut stats| {
         if !place.strays.is_empty() {

@@ -14,11 +14,12 @@ use nearfield_ann::{
     Admit, BuildScorer, Estimate, Scorer, Scratch, Search, Stats, Stopped, Ties, TopK, VectorIndex,
 };
 use nearfield_codec::{Container, ContainerWriter, Decoder, Encoder, Region, Summary};
-use nearfield_hnsw::GraphView;
+use nearfield_hnsw::{Graph, GraphView};
 use nearfield_payload::{Path, RowError, RowRef, ValueRef};
 use nearfield_platform::Dir;
 use nearfield_types::{Score, Slot};
 
+use crate::calibration::Calibration;
 use crate::error::{IndexError, OpenError, damaged};
 use crate::field::GRAPH_ROWS_MIN;
 use crate::format::{PARTITIONS_TAG, SECTION_GRAPHS, SECTION_HEADER};
@@ -174,7 +175,8 @@ fn read_partitions(container: &Container, rows: u32) -> Result<Partitions, Index
         if graph.len() > count {
             return Err(damaged("graph of a partition and its rows").into());
         }
-        list.push(Partition { rows: first..end, graph });
+        let calibration = Calibration::decode(graph.notes())?;
+        list.push(Partition { rows: first..end, graph, calibration });
         next = end;
     }
     Ok(Partitions { list })
@@ -209,6 +211,8 @@ pub(crate) struct Partition {
     rows: Range<u32>,
     /// Its slot 0 is the first of the rows.
     graph: GraphView,
+    /// What was measured of it.
+    calibration: Calibration,
 }
 
 impl fmt::Debug for Partition {
@@ -218,6 +222,16 @@ impl fmt::Debug for Partition {
 }
 
 impl Partition {
+    /// One over these rows with a copy of `graph`, of which nothing was measured.
+    pub(crate) fn of(rows: Range<u32>, graph: &Graph) -> Partition {
+        Partition { rows, graph: GraphView::of(graph), calibration: Calibration::default() }
+    }
+
+    /// What was measured of it.
+    pub(crate) fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
     /// The rows of the segment that it is over.
     pub(crate) fn rows(&self) -> Range<u32> {
         self.rows.clone()
@@ -347,7 +361,7 @@ impl Ties for ShiftedTies<'_> {
 mod tests {
     use nearfield_ann::conformance::Points;
     use nearfield_ann::{AdmitAll, AdmitIf, Budget, BySlot, Effort, Flat, Hit};
-    use nearfield_hnsw::{Graph, Linker, Params, Scorers};
+    use nearfield_hnsw::{Linker, Params, Scorers};
     use nearfield_platform::MemoryDir;
 
     use super::*;
@@ -370,7 +384,8 @@ mod tests {
         for slot in 0..rows.end - first {
             graph.link(Slot(slot), &mut scorers, &mut Linker::new()).unwrap();
         }
-        BuiltPartition { rows, graph: nearfield_hnsw::format::write(&graph, &[], Vec::new()).unwrap().0 }
+        let notes = Calibration::default().encode();
+        BuiltPartition { rows, graph: nearfield_hnsw::format::write(&graph, &notes, Vec::new()).unwrap().0 }
     }
 
     fn written(built: &[BuiltPartition]) -> Vec<u8> {
