@@ -93,6 +93,21 @@ impl<'a> RowRef<'a> {
 
     /// The one value that `path` leads to; `None` where it leads nowhere, or to every value of a list. O(keys on the way).
     ///
+    /// ```
+    /// use nearfield_payload::{Path, RowRef, Scratch, ValueRef, encode_into};
+    /// use nearfield_types::{Object, Value};
+    ///
+    /// let owner = Object::from_entries([("ids".to_owned(), Value::Array(vec![7i64.into(), 8i64.into()]))]);
+    /// let object = Object::from_entries([("owner".to_owned(), Value::Object(owner))]);
+    /// let mut scratch = Scratch::default();
+    /// let row = RowRef::new(encode_into(&object, &mut scratch)?)?;
+    /// assert!(matches!(row.at(&Path::parse("owner.ids[1]")?)?, Some(ValueRef::I64(8))));
+    /// for nowhere in ["owner.name", "owner.ids[2]", "owner.ids[]", "owner[0]", "owner.ids.x"] {
+    ///     assert!(row.at(&Path::parse(nowhere)?)?.is_none());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`RowRef::get`].
