@@ -477,8 +477,8 @@ impl Costs {
                 let tested = (1.0 + TEST_COST) * strays.len() as f64;
                 let rows = partition.rows().len() as u64;
                 let cost = PARTITION_COST * self.walk(inside as f64 / rows as f64) + tested;
-                let admits_all = inside == rows && passing.doubts() == 0 && passing.is_all_visible;
-                (cost, Place { partition: Some(partition), strays, admits_all, cost: PARTITION_COST })
+                let passes_whole = inside == rows && passing.doubts() == 0;
+                (cost, Place { partition: Some(partition), strays, passes_whole, cost: PARTITION_COST })
             }
             None => (f64::INFINITY, Place::whole()),
         };
@@ -492,15 +492,15 @@ struct Place<'p> {
     /// One over a partition; else the whole one.
     partition: Option<&'p Partition>,
     strays: RoaringBitmap,
-    /// Every row of the partition passes.
-    admits_all: bool,
+    /// Every row of the partition passes, if it is visible.
+    passes_whole: bool,
     /// What a walk costs, where one of the whole segment costs 1.
     cost: f64,
 }
 
 impl Place<'_> {
     fn whole() -> Self {
-        Place { partition: None, strays: RoaringBitmap::new(), admits_all: false, cost: 1.0 }
+        Place { partition: None, strays: RoaringBitmap::new(), passes_whole: false, cost: 1.0 }
     }
 }
 
@@ -552,13 +552,13 @@ fn walk(
     };
     // Whatever is hoped for, a walk that has cost as much as a scan ends.
     // One where all pass ends as one without a filter does.
-    let guard = if place.admits_all { u64::MAX } else { (costs.scan / (place.cost * WALK_COST)) as u64 };
+    let guard = if place.passes_whole { u64::MAX } else { (costs.scan / (place.cost * WALK_COST)) as u64 };
     let guarded = Budget::unlimited().with_distances_max(guard.min(budget.left())).with_check(&check);
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.
     let unbound = Ask { bound: None, ..*ask };
     let mut question = question(&unbound, passing, &guarded);
-    if place.admits_all {
+    if place.passes_whole && passing.is_all_visible {
         question.admit = &AdmitAll;
     }
     let mut field = passing.segment.field(ask.vector);
