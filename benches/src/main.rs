@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open` with what they share, `place`, `stored`, `disk`;
+//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `filters`, `tenants` with what they share, `place`, `stored`, `disk`;
 //! then `index`, which measures the index alone, with `turnover` and `gates`.
 #![expect(
     clippy::disallowed_methods,
@@ -34,6 +34,7 @@ mod place;
 mod report;
 mod singles;
 mod stored;
+mod tenants;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
     ("filters", |options, place, report| filters::run(&DataSet::read(&options.data)?, place, report)),
+    ("tenants", |options, place, report| tenants::run(&DataSet::read(&options.data)?, place, report)),
     (index::INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),
     (index::TURNOVER, |options, place, report| {
         index::turnover::run(&options.data, &options.index, place, report)

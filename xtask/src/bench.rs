@@ -12,6 +12,7 @@ const BENCHES: &[(&str, Needs)] = &[
     ("import", Needs::FullSet),
     ("open", Needs::FullSet),
     ("filters", Needs::FullSet),
+    ("tenants", Needs::FullSet),
     ("kernels", Needs::Nothing),
     ("index", Needs::Vectors),
     ("turnover", Needs::Vectors),

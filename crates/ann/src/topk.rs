@@ -92,6 +92,11 @@ impl<'a> TopK<'a> {
         self.k
     }
 
+    /// What orders equal scores.
+    pub fn ties(&self) -> &'a dyn Ties {
+        self.ties
+    }
+
     /// How many there are now.
     pub fn len(&self) -> usize {
         self.heap.len()

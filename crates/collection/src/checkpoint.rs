@@ -243,7 +243,7 @@ impl Collection {
         }
         let write = || {
             self.dir.make_dir(&staging)?;
-            let written = seal(source, through, &*self.dir, &staging)?;
+            let written = seal(source, through, self.schema.partition(), &*self.dir, &staging)?;
             self.dir.sync_dir(&staging)?;
             if written.rows > 0 {
                 self.dir.rename(&staging, &target)?;

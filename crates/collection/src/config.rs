@@ -1,6 +1,8 @@
 //! What a collection is made of, fixed when it is created.
 
 use nearfield_hnsw::{EF_CONSTRUCTION_MAX, M_MAX};
+use nearfield_payload::index::IndexKind;
+use nearfield_payload::{Path, Step};
 use nearfield_segment::{IndexOptions, Quantization};
 use nearfield_types::limits::{DIMENSION_MAX, VECTOR_NAMES_MAX};
 use nearfield_types::{Metric, check_name};
@@ -72,6 +74,40 @@ pub struct VectorConfig {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CollectionConfig {
     vectors: Vec<(String, Asked)>,
+    partition: Option<PartitionConfig>,
+}
+
+/// The field by which the points of a collection are put together on disk.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PartitionConfig {
+    /// Where its value is in a payload.
+    pub path: String,
+    /// What the values are: text as a whole, or integers.
+    pub kind: IndexKind,
+}
+
+impl PartitionConfig {
+    /// The path, where it is one that can be used.
+    pub(crate) fn parsed(&self) -> Option<Path> {
+        Path::parse(&self.path).ok()
+    }
+
+    fn check(&self) -> Result<()> {
+        let path = Path::parse(&self.path)
+            .map_err(|e| Error::caused(ErrorKind::Invalid, format!("partition_by {:?}", self.path), e))?;
+        if path.steps().contains(&Step::Each) {
+            return Err(Error::invalid(format!(
+                "partition_by is \"{path}\": a point has one value there, so the path may not hold []"
+            )));
+        }
+        match self.kind {
+            IndexKind::Keyword | IndexKind::Integer => Ok(()),
+            other => Err(Error::invalid(format!(
+                "partition_by is a field of kind {}: it must be keyword or integer",
+                other.name()
+            ))),
+        }
+    }
 }
 
 /// As asked for; the limits are checked when the collection is created.
@@ -96,7 +132,7 @@ impl CollectionConfig {
 
     /// One vector of `dim` numbers a point, called `name`.
     pub fn named(name: impl Into<String>, dim: usize, metric: Metric) -> Self {
-        CollectionConfig { vectors: vec![(name.into(), Asked::new(dim, metric))] }
+        CollectionConfig { vectors: vec![(name.into(), Asked::new(dim, metric))], partition: None }
     }
 
     /// And another vector, which a point may have or not.
@@ -113,6 +149,34 @@ impl CollectionConfig {
             asked.index = index;
         }
         self
+    }
+
+    /// Stores points with one text at `path` together, so that a search among them alone (`must: path = text`) costs about what it would in a
+    /// collection of their own. For the field that says whose a point is. Fixed for good; the field gets an index, which stays. Points without
+    /// one value there lie together too.
+    ///
+    /// ```
+    /// use nearfield_collection::CollectionConfig;
+    /// use nearfield_types::Metric;
+    ///
+    /// let shared = CollectionConfig::new(768, Metric::Cosine).partition_by("tenant");
+    /// assert_eq!(shared.partition().map(|partition| partition.path.as_str()), Some("tenant"));
+    /// ```
+    #[must_use]
+    pub fn partition_by(self, path: impl Into<String>) -> Self {
+        self.partition_by_kind(path, IndexKind::Keyword)
+    }
+
+    /// As [`CollectionConfig::partition_by`], of a field that holds values of this kind: keyword or integer.
+    #[must_use]
+    pub fn partition_by_kind(mut self, path: impl Into<String>, kind: IndexKind) -> Self {
+        self.partition = Some(PartitionConfig { path: path.into(), kind });
+        self
+    }
+
+    /// The field by which points are put together, if there is one.
+    pub fn partition(&self) -> Option<&PartitionConfig> {
+        self.partition.as_ref()
     }
 
     /// Names and settings, in the order given.
@@ -156,13 +220,28 @@ impl CollectionConfig {
             }
             asked.index.check(&shown)?;
         }
-        Ok(())
+        self.partition.as_ref().map_or(Ok(()), PartitionConfig::check)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn partitions_are_by_one_text_or_integer() {
+        let text = |path: &str, kind| {
+            let config = CollectionConfig::new(1, Metric::Dot).partition_by_kind(path, kind);
+            config.check().map_err(|e| e.to_string())
+        };
+        assert_eq!(text("owner.id", IndexKind::Integer), Ok(()));
+        assert_eq!(text("a[0].\"b c\"", IndexKind::Keyword), Ok(()));
+        let each = "partition_by is \"a[].b\": a point has one value there, so the path may not hold []";
+        assert_eq!(text("a[].b", IndexKind::Keyword), Err(each.into()));
+        let kind = "partition_by is a field of kind geo: it must be keyword or integer";
+        assert_eq!(text("a", IndexKind::Geo), Err(kind.into()));
+        assert!(text("a..b", IndexKind::Keyword).is_err_and(|e| e.starts_with("partition_by \"a..b\"")));
+    }
 
     #[test]
     fn limits_name_field_value_and_limit() {

@@ -112,8 +112,12 @@ impl Collection {
     ///
     /// # Errors
     ///
-    /// As [`Collection::delete`].
+    /// [`ErrorKind::Invalid`] for that of the field by which points are put together, else as [`Collection::delete`].
     pub fn drop_field_index(&self, path: &Path) -> Result<bool> {
+        if self.schema.partition() == Some(path) {
+            let context = format!("the collection is partitioned by \"{path}\": that index stays");
+            return Err(Error::invalid(context));
+        }
         self.write(Class::Reducing, |_| match self.fields.load().find(path) {
             Some(_) => Ok((Operation::DropField(path.clone()), true)),
             None => Ok((Operation::NOTHING, false)),

@@ -5,7 +5,7 @@ pub const CELL_MAGIC: [u8; 4] = *b"NFmf";
 /// Version of the cell's frame.
 pub const CELL_VERSION: u16 = 1;
 /// Version of the shard manifest inside the cell.
-pub const MANIFEST_VERSION: u16 = 3;
+pub const MANIFEST_VERSION: u16 = 4;
 /// The oldest shard manifest that is read: its vectors are indexed as usual.
 pub const MANIFEST_READ_VERSION: u16 = 1;
 /// Version of the operations inside log frames.
@@ -43,6 +43,15 @@ pub const FILE_CODES: u8 = 5;
 pub const FILE_GRAPH: u8 = 6;
 /// File kind in manifests: index of a payload field.
 pub const FILE_FIELD: u8 = 7;
+/// File kind in manifests: graphs over partitions of one named vector.
+pub const FILE_PARTITIONS: u8 = 8;
+
+/// Partition in manifests: none.
+pub const PARTITION_NONE: u8 = 0;
+/// Partition in manifests: by a field of text.
+pub const PARTITION_KEYWORD: u8 = 1;
+/// Partition in manifests: by a field of integers.
+pub const PARTITION_INTEGER: u8 = 2;
 
 /// Quantization in manifests: chosen by metric and dimension.
 pub const QUANTIZATION_AUTO: u8 = 0;

@@ -7,7 +7,7 @@
 //! | step of an index | a crash here leaves |
 //! |---|---|
 //! | build it in memory | nothing |
-//! | write `codes-<v>` and `graph-<v>`, or `field-<n>`, into the segment's folder, sync files and folder | files no manifest names, removed at the next open |
+//! | write `codes-<v>` and `graph-<v>` (and `graph-<v>-partitions`), or `field-<n>`, into the segment's folder, sync files and folder | files no manifest names, removed at the next open |
 //! | swap the manifest: **the commit point** | the new state |
 //! | attach it to the segment in memory | the new state |
 
@@ -20,8 +20,9 @@ use nearfield_ann::Stopped;
 use nearfield_codec::Summary;
 use nearfield_platform::Dir;
 use nearfield_segment::{
-    Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build, codes_file, field_file, graph_file,
-    open_index, write_index,
+    Built, BuiltPartition, Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build,
+    build_partitions, codes_file, field_file, graph_file, open_index, partitions_file, write_index,
+    write_partitions,
 };
 use parking_lot::Mutex;
 
@@ -195,24 +196,49 @@ impl Collection {
             None => build(rows, None, options, 0, threads, &watch),
         };
         let built = built.map_err(|e| stopped(&format!("building the index of segment {number}"), e))?;
+        let partitions = match self.schema.partition() {
+            Some(path) => {
+                let runs = sealed.partitions(path).map_err(|e| {
+                    let context = format!("reading what segment {number} is partitioned by");
+                    Error::caused(ErrorKind::Corrupt, context, e)
+                })?;
+                let built = build_partitions(rows, &built, &runs, options, threads, &watch);
+                Some(built.map_err(|e| stopped(&format!("building the partitions of segment {number}"), e))?)
+            }
+            None => None,
+        };
         let folder = segment_folder(&self.folder, number);
-        let written = remove_files(&*self.dir, &folder, &[graph_file(vector), codes_file(vector)])
-            .and_then(|()| {
-                write_index(&*self.dir, &folder, vector, built.codes(), &built.graph, &built.calibration)
-            })
-            .and_then(|files| self.dir.sync_dir(&folder).map(|()| files));
+        let written = self.write_index_files(&folder, vector, &built, partitions.as_deref());
         let written = written.map_err(|e| Error::io(format!("writing the index of segment {number}"), e))?;
+        drop(partitions);
         drop(built);
         let index =
             open_index(&*self.dir, &folder, vector, sealed.rows(), Some(&written)).map_err(|(path, e)| {
                 Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
             })?;
-        let kinds = [FileKind::Codes(vector as u16), FileKind::Graph(vector as u16)];
-        let named =
-            written.codes.map(|codes| (kinds[0], codes)).into_iter().chain([(kinds[1], written.graph)]);
+        let kinds = [FileKind::Codes, FileKind::Graph, FileKind::Partitions].map(|kind| kind(vector as u16));
+        let files = [written.codes, Some(written.graph), written.partitions];
+        let named = kinds.into_iter().zip(files).filter_map(|(kind, file)| Some((kind, file?)));
         self.commit_files(number, &kinds, named)?;
         sealed.attach(vector, index, &written);
         Ok(())
+    }
+
+    /// Writes the files of an index, in the place of what an attempt before this left.
+    fn write_index_files(
+        &self,
+        folder: &str,
+        vector: usize,
+        built: &Built,
+        partitions: Option<&[BuiltPartition]>,
+    ) -> io::Result<IndexFiles> {
+        let dir = &*self.dir;
+        remove_files(dir, folder, &[graph_file(vector), codes_file(vector), partitions_file(vector)])?;
+        let files = write_index(dir, folder, vector, built.codes(), &built.graph, &built.calibration)?;
+        let partitions =
+            partitions.map(|partitions| write_partitions(dir, folder, vector, partitions)).transpose()?;
+        dir.sync_dir(folder)?;
+        Ok(IndexFiles { partitions, ..files })
     }
 
     /// Names files of an index in the manifest, in the place of those of these kinds that there were.
@@ -263,7 +289,8 @@ fn name_files(
 pub(crate) fn named_index(entry: &SegmentEntry, vector: usize) -> Option<IndexFiles> {
     let one = |kind| entry.files.iter().find(|file| file.kind == kind).map(|file| file.summary);
     let graph = one(FileKind::Graph(vector as u16))?;
-    Some(IndexFiles { codes: one(FileKind::Codes(vector as u16)), graph })
+    let (codes, partitions) = (one(FileKind::Codes(vector as u16)), one(FileKind::Partitions(vector as u16)));
+    Some(IndexFiles { codes, graph, partitions })
 }
 
 /// Attaches the indexes that the manifest names; returns what is wrong with those that cannot be used.
@@ -305,6 +332,7 @@ pub(crate) fn index_name(file: &FileEntry) -> Option<String> {
     match file.kind {
         FileKind::Codes(vector) => Some(codes_file(vector.into())),
         FileKind::Graph(vector) => Some(graph_file(vector.into())),
+        FileKind::Partitions(vector) => Some(partitions_file(vector.into())),
         FileKind::Field(created) => Some(field_file(created)),
         FileKind::Ids | FileKind::Payload | FileKind::Vectors(_) | FileKind::Delta => None,
     }

@@ -49,7 +49,7 @@ mod writer;
 
 pub use cell::{Cell, CellError, ManifestCell, Versioned, decode as decode_cell};
 pub use collection::{Collection, CollectionOptions, Durability};
-pub use config::{CollectionConfig, IndexConfig, VectorConfig};
+pub use config::{CollectionConfig, IndexConfig, PartitionConfig, VectorConfig};
 pub use error::{Error, ErrorKind, Result};
 pub use explain::{Explanation, SegmentExplanation};
 pub use facet::{FACET_BYTES_MAX, FacetHit};

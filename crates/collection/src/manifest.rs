@@ -5,15 +5,17 @@
 use std::sync::Arc;
 
 use nearfield_codec::{DecodeError, Decoder, Encoder, Summary};
+use nearfield_payload::PATH_BYTES_MAX;
+use nearfield_payload::index::IndexKind;
 use nearfield_segment::{PayloadField, Quantization};
 use nearfield_types::limits::{DIMENSION_MAX, FIELD_INDEXES_MAX, NAME_BYTES_MAX};
 use nearfield_types::{Metric, Seq};
 
-use crate::config::{CollectionConfig, IndexConfig};
+use crate::config::{CollectionConfig, IndexConfig, PartitionConfig};
 use crate::format::{
-    FILE_CODES, FILE_DELTA, FILE_FIELD, FILE_GRAPH, FILE_IDS, FILE_PAYLOAD, FILE_VECTORS,
-    MANIFEST_READ_VERSION, MANIFEST_VERSION, QUANTIZATION_AUTO, QUANTIZATION_NONE, QUANTIZATION_ROTATED,
-    QUANTIZATION_SCALAR,
+    FILE_CODES, FILE_DELTA, FILE_FIELD, FILE_GRAPH, FILE_IDS, FILE_PARTITIONS, FILE_PAYLOAD, FILE_VECTORS,
+    MANIFEST_READ_VERSION, MANIFEST_VERSION, PARTITION_INTEGER, PARTITION_KEYWORD, PARTITION_NONE,
+    QUANTIZATION_AUTO, QUANTIZATION_NONE, QUANTIZATION_ROTATED, QUANTIZATION_SCALAR,
 };
 use crate::operation::{decode_field, encode_field};
 
@@ -32,6 +34,8 @@ pub enum FileKind {
     Codes(u16),
     /// The graph of the vector at this place. Derived: it may be lost.
     Graph(u16),
+    /// The graphs over partitions of the vector at this place. Derived: it may be lost.
+    Partitions(u16),
     /// The payload index that this operation made. Derived: it may be lost.
     Field(Seq),
 }
@@ -105,6 +109,7 @@ impl Manifest {
             out.counted(name.as_bytes()).u32(vector.dim).u8(vector.metric.code());
             encode_index(&mut out, &vector.index);
         }
+        encode_partition(&mut out, self.config.partition());
         out.u64(self.fields.changed.0).u32(self.fields.list.len() as u32);
         for field in &self.fields.list {
             out.u64(field.created.0);
@@ -179,6 +184,7 @@ fn encode_file(out: &mut Encoder, file: &FileEntry) {
         FileKind::Delta => (FILE_DELTA, 0),
         FileKind::Codes(place) => (FILE_CODES, place.into()),
         FileKind::Graph(place) => (FILE_GRAPH, place.into()),
+        FileKind::Partitions(place) => (FILE_PARTITIONS, place.into()),
         FileKind::Field(created) => (FILE_FIELD, created.0),
     };
     out.u8(code).u64(place).u32(file.generation);
@@ -209,6 +215,7 @@ fn decode_file(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<FileEnt
         FILE_DELTA => FileKind::Delta,
         FILE_CODES if usize::from(place) < vectors => FileKind::Codes(place),
         FILE_GRAPH if usize::from(place) < vectors => FileKind::Graph(place),
+        FILE_PARTITIONS if usize::from(place) < vectors => FileKind::Partitions(place),
         FILE_FIELD if named(&Seq(number)) => FileKind::Field(Seq(number)),
         _ => return Err(decoder.range_error(u64::from(code))),
     };
@@ -235,8 +242,9 @@ fn decode_fields(decoder: &mut Decoder<'_>, synced: Seq) -> Result<Fields, Decod
     for _ in 0..count {
         let created = Seq(decoder.u64()?);
         let (path, config) = decode_field(decoder)?;
-        let last = list.last().map_or(Seq::ZERO, |field| field.created);
-        if created <= last || created > changed || list.iter().any(|field| field.path == path) {
+        // The one that came with the collection was made by operation 0.
+        let ascends = list.last().is_none_or(|last| created > last.created);
+        if !ascends || created > changed || list.iter().any(|field| field.path == path) {
             return Err(decoder.range_error(created.0));
         }
         list.push(Arc::new(PayloadField { created, path, config }));
@@ -266,6 +274,25 @@ fn decode_index(decoder: &mut Decoder<'_>) -> Result<IndexConfig, DecodeError> {
     Ok(IndexConfig { m, ef_construct, quantization })
 }
 
+fn encode_partition(out: &mut Encoder, partition: Option<&PartitionConfig>) {
+    let Some(PartitionConfig { path, kind }) = partition else {
+        out.u8(PARTITION_NONE);
+        return;
+    };
+    out.u8(if *kind == IndexKind::Integer { PARTITION_INTEGER } else { PARTITION_KEYWORD });
+    out.counted(path.as_bytes());
+}
+
+fn decode_partition(decoder: &mut Decoder<'_>) -> Result<Option<PartitionConfig>, DecodeError> {
+    let kind = match decoder.u8()? {
+        PARTITION_NONE => return Ok(None),
+        PARTITION_KEYWORD => IndexKind::Keyword,
+        PARTITION_INTEGER => IndexKind::Integer,
+        other => return Err(decoder.range_error(other.into())),
+    };
+    Ok(Some(PartitionConfig { path: decoder.text(PATH_BYTES_MAX)?.to_owned(), kind }))
+}
+
 fn decode_config(decoder: &mut Decoder<'_>, version: u16) -> Result<CollectionConfig, DecodeError> {
     let count = decoder.count(4 + 4 + 1)?;
     let mut config: Option<CollectionConfig> = None;
@@ -283,7 +310,12 @@ fn decode_config(decoder: &mut Decoder<'_>, version: u16) -> Result<CollectionCo
         };
         config = Some(vectors.index(index));
     }
-    let config = config.ok_or(decoder.range_error(0))?;
+    let mut config = config.ok_or(decoder.range_error(0))?;
+    if version >= 4
+        && let Some(PartitionConfig { path, kind }) = decode_partition(decoder)?
+    {
+        config = config.partition_by_kind(path, kind);
+    }
     config.check().map_err(|_| decoder.range_error(count as u64))?;
     Ok(config)
 }
@@ -303,7 +335,6 @@ fn decode_segment(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<Segm
 #[cfg(test)]
 mod tests {
     use nearfield_payload::Path;
-    use nearfield_payload::index::IndexKind;
 
     use super::*;
 
@@ -312,9 +343,13 @@ mod tests {
         let file = |kind| FileEntry { kind, generation: 0, summary };
         let scalar = Quantization::Scalar { quantile: 0.99 };
         let index = IndexConfig { m: 24, ef_construct: 200, quantization: scalar };
-        let config = CollectionConfig::new(3, Metric::Cosine).vector("image", 5, Metric::Euclid).index(index);
+        let config = CollectionConfig::new(3, Metric::Cosine)
+            .vector("image", 5, Metric::Euclid)
+            .index(index)
+            .partition_by("owner.id");
         let truth = [FileKind::Ids, FileKind::Payload, FileKind::Vectors(1)];
-        let derived = [FileKind::Codes(0), FileKind::Graph(1), FileKind::Field(Seq(150))];
+        let derived =
+            [FileKind::Codes(0), FileKind::Graph(1), FileKind::Partitions(1), FileKind::Field(Seq(150))];
         let files: Vec<_> = truth.into_iter().chain(derived).map(file).collect();
         let path = Path::key("a.b");
         let field = PayloadField { created: Seq(150), path, config: IndexKind::Text.config() };
@@ -354,6 +389,11 @@ mod tests {
         let mut bytes = manifest.encode();
         // After the head, the three Seqs, the count of vectors, and the name, dimension and metric of the one there is.
         let index = 8 + 32 + 24 + 4 + (4 + 4 + 1);
+        // No partition.
+        let partition = index + 13;
+        bytes.drain(partition..partition + 1);
+        bytes[0] = 3;
+        assert_eq!(Manifest::decode(&bytes), Ok(manifest.clone()));
         // No payload indexes, and six bytes less of the place of the file.
         let (fields, place) = (index + 13, index + 13 + 12 + 4 + (8 + 4 + 8 + 4) + 1 + 2);
         bytes.drain(place..place + 6);
@@ -380,6 +420,7 @@ mod tests {
             let fields = Fields { changed: Seq(changed), list: list.to_vec() };
             Manifest::decode(&Manifest { fields, segments: Vec::new(), ..sample() }.encode()).is_ok()
         };
+        assert!(decoded(0, &[field(0, "a")]) && decoded(200, &[field(0, "a"), field(8, "b")]));
         assert!(decoded(200, &[field(7, "a"), field(8, "b")]));
         assert!(!decoded(201, &[]), "a change that is not durable");
         assert!(!decoded(7, &[field(8, "a")]), "made after the last change");

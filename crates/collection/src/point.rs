@@ -230,6 +230,8 @@ pub struct Stats {
     pub field_indexes: u64,
     /// Those of them that some rows are still to be taken into: such rows are tested one by one.
     pub unbuilt_field_indexes: u64,
+    /// Graphs over one partition each, beside the whole ones; see [`CollectionConfig::partition_by`](crate::CollectionConfig::partition_by).
+    pub partition_graphs: u64,
     /// Bytes of memory held by codes, graphs and payload indexes, mapped files not counted.
     pub index_memory_bytes: u64,
     /// Bytes on disk.

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 
 use nearfield_codec::Summary;
 use nearfield_platform::Dir;
-use nearfield_segment::{Schema, Sealed, SealedFiles, Segment};
+use nearfield_segment::{PayloadField, Schema, Sealed, SealedFiles, Segment};
 use nearfield_types::Seq;
 use nearfield_vectors::{Element, Shape};
 use nearfield_wal::{FileLog, Kind, LogError, LogOptions, try_replay};
@@ -16,7 +16,7 @@ use nearfield_wal::{FileLog, Kind, LogError, LogOptions, try_replay};
 use crate::cell::{Cell, ManifestCell};
 use crate::checkpoint::{Ledger, delta_path, remove_unnamed, segment_folder};
 use crate::collection::{Collection, CollectionOptions};
-use crate::config::{CollectionConfig, VectorConfig};
+use crate::config::{CollectionConfig, PartitionConfig, VectorConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::open_fields;
 use crate::indexing::{open_indexes, remove_unnamed_indexes};
@@ -62,7 +62,7 @@ impl Collection {
             next_segment: 1,
             previous_crc: 0,
             config: config.clone(),
-            fields: Fields::default(),
+            fields: first_fields(config),
             segments: Vec::new(),
         };
         ManifestCell::new(Arc::clone(dir), folder).swap_if(None, &manifest.encode())?;
@@ -200,6 +200,15 @@ impl From<LogError> for Replay {
     }
 }
 
+/// The payload indexes that a collection is made with: that of the field by which points are put together. Operation 0 made it.
+fn first_fields(config: &CollectionConfig) -> Fields {
+    let index = |partition: &PartitionConfig| {
+        let (path, config) = (partition.parsed()?, partition.kind.config());
+        Some(Arc::new(PayloadField { created: Seq::ZERO, path, config }))
+    };
+    Fields { changed: Seq::ZERO, list: config.partition().and_then(index).into_iter().collect() }
+}
+
 /// The shapes of the vectors of a collection, and how they are indexed.
 pub(crate) fn schema_of(config: &CollectionConfig) -> Schema {
     let vector = |(_, vector): (&str, VectorConfig)| {
@@ -208,6 +217,7 @@ pub(crate) fn schema_of(config: &CollectionConfig) -> Schema {
         (shape, vector.index.options())
     };
     Schema::indexed(config.vectors().map(vector))
+        .partitioned(config.partition().and_then(PartitionConfig::parsed))
 }
 
 fn decode_manifest(bytes: &[u8], folder: &str, version: u64) -> Result<Manifest> {

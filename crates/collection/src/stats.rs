@@ -18,6 +18,7 @@ impl Collection {
         disk.other = self.folder_bytes("deltas")? + self.files_bytes("")?;
         let (mut segments, mut rows, mut growing_rows, mut memory_bytes) = (0, 0, 0, 0);
         let (mut unlinked_rows, mut unindexed_segments, mut index_memory_bytes) = (0, 0, 0);
+        let mut partition_graphs = 0;
         let fields = self.field_indexes();
         index_memory_bytes += fields.iter().map(|field| field.memory.heap).sum::<u64>();
         for member in view.version.members() {
@@ -34,6 +35,7 @@ impl Collection {
                     memory_bytes += sealed.memory();
                     unindexed_segments += u64::from(!sealed.unindexed().is_empty());
                     index_memory_bytes += sealed.index_memory();
+                    partition_graphs += sealed.partition_graphs();
                     let bytes = sealed.bytes();
                     disk.vectors += bytes.vectors;
                     disk.payload += bytes.payload;
@@ -53,6 +55,7 @@ impl Collection {
             damaged_indexes: self.indexing.damaged(),
             field_indexes: fields.len() as u64,
             unbuilt_field_indexes: fields.iter().filter(|field| !field.is_ready()).count() as u64,
+            partition_graphs,
             index_memory_bytes,
             disk,
             memory_bytes,

@@ -60,8 +60,8 @@ pub use nearfield_collection::{
     CollectionConfig, CollectionOptions, CountEstimate, Depth, Direction, DiskBytes, Durability, Error,
     ErrorKind, Explanation, FACET_BYTES_MAX, FacetHit, FieldConfig, FieldIndexInfo, FieldIndexState,
     FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OrderBy, OrderValue, OrderedRecord,
-    PackedHit, PackedPayload, PayloadField, Plan, Point, Query, Record, Result, SegmentExplanation, Stats,
-    VectorConfig, Vectors, View, With, Work,
+    PackedHit, PackedPayload, PartitionConfig, PayloadField, Plan, Point, Query, Record, Result,
+    SegmentExplanation, Stats, VectorConfig, Vectors, View, With, Work,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};

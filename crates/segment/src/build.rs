@@ -9,10 +9,13 @@
 //!
 //! If codes of one plane lose recall against the vectors themselves, walks use both planes; if these lose it too, the vectors.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nearfield_ann::{AdmitAll, AdmitIf, Budget, BySlot, Estimate, Hit, Scratch, Stopped, TopK};
+use nearfield_ann::{
+    AdmitAll, AdmitIf, Budget, BySlot, Estimate, Flat, Hit, Scratch, Search, Stopped, TopK, VectorIndex,
+};
 use nearfield_codec::{Container, Region};
 use nearfield_hnsw::{Graph, GraphView, Linker};
 use nearfield_platform::on_threads;
@@ -25,6 +28,7 @@ use crate::calibration::{Calibration, RECALL_MAX, Tier};
 use crate::error::SearchError;
 use crate::field::{Depth, Field, FieldAsk, length};
 use crate::index::{IndexOptions, SealedIndex, Target};
+use crate::partitions::{BuiltPartition, Partition};
 
 /// Rows that are hidden and asked for.
 const HELD_OUT: u32 = 200;
@@ -132,7 +136,7 @@ pub fn build(
     let mut linkers = Vec::new();
     let packed = built.codes().and_then(pack);
     let codes = packed.as_ref().map(|codes| codes as &dyn Codes);
-    let target = Target { rows, codes: codes.or(built.codes()) };
+    let target = Target { rows, codes: codes.or(built.codes()), first: 0 };
     let first = match source {
         Some(source) => take_over(&built.graph, &target, source)?,
         None => Vec::new(),
@@ -149,6 +153,55 @@ pub fn build(
     refine(&built.graph, &target, threads, &mut linkers, &counted(BuildPhase::Refine))?;
     let calibration = measure(rows, &built, threads, &counted(BuildPhase::Measure))?;
     Ok(Built { calibration, ..built })
+}
+
+/// Builds a graph over each of these runs of the rows that `built` was built of, on the same codes. Slots of each are counted from its first
+/// row.
+///
+/// # Errors
+///
+/// As [`build`].
+///
+/// # Complexity
+///
+/// As [`build`]. Margins are measured for each: in a smaller graph narrower ones find as much.
+pub fn build_partitions(
+    rows: &dyn VectorStore,
+    built: &Built,
+    runs: &[Range<u32>],
+    options: &IndexOptions,
+    threads: usize,
+    watch: &Watch<'_>,
+) -> Result<Vec<BuiltPartition>, Stopped> {
+    if runs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let packed = built.codes().and_then(pack);
+    let codes = packed.as_ref().map(|codes| codes as &dyn Codes).or(built.codes());
+    let all = runs.iter().map(|run| run.end - run.start).sum();
+    let counted = |phase| Progress { watch, phase, done: AtomicU32::new(0), all };
+    let (link, again) = (counted(BuildPhase::Link), counted(BuildPhase::Refine));
+    let measured = counted(BuildPhase::Measure);
+    let mut partitions = Vec::with_capacity(runs.len());
+    for run in runs {
+        let mut linkers = Vec::new();
+        let target = Target { rows, codes, first: run.start };
+        let graph = Graph::new(options.graph(rows.shape().metric()));
+        target.each(0..run.end - run.start, threads, &mut linkers, &|slot, scorers, linker| {
+            graph.link(slot, scorers, linker)?;
+            link.one()
+        })?;
+        refine(&graph, &target, threads, &mut linkers, &again)?;
+        let partition = Partition::of(run.clone(), &graph);
+        let subject = Subject { rows, codes: built.codes(), graph: &partition, range: run.clone() };
+        let plain = Calibration { points: Vec::new(), ..built.calibration.clone() };
+        let calibration = Trial::new(subject, threads)?.curve(plain, threads, &measured)?;
+        let written = nearfield_hnsw::format::write(&graph, &calibration.encode(), Vec::new());
+        // Memory takes what is written to it.
+        let (graph, _) = written.map_err(|_| Stopped::Unreadable)?;
+        partitions.push(BuiltPartition { rows: run.clone(), graph });
+    }
+    Ok(partitions)
 }
 
 /// Counts what is done and tells of it now and then.
@@ -252,22 +305,23 @@ fn measure(
     threads: usize,
     progress: &Progress<'_>,
 ) -> Result<Calibration, Stopped> {
-    let trial = Trial::new(rows, threads)?;
+    let subject = Subject { rows, codes: built.codes(), graph: &built.graph, range: 0..rows.len() };
+    let trial = Trial::new(subject, threads)?;
     (progress.watch)(progress.phase, 0, MARGINS.len() as u32)?;
     let has_codes = built.codes.is_some();
     let longest = if rows.shape().metric() == Metric::Dot { longest(rows)? } else { 0.0 };
     let exact = Calibration { tier: Tier::Exact, has_codes, longest, points: Vec::new() };
     if built.codes.is_none() {
-        return trial.curve(built, exact, threads, progress);
+        return trial.curve(exact, threads, progress);
     }
-    let wanted = trial.recall(built, &exact, COMPARED_AT, threads)? - LOSS_MAX;
+    let wanted = trial.recall(&exact, COMPARED_AT, threads)? - LOSS_MAX;
     for tier in [Tier::Coarse, Tier::Fine] {
         let calibration = Calibration { tier, ..exact.clone() };
-        if trial.recall(built, &calibration, COMPARED_AT, threads)? >= wanted {
-            return trial.curve(built, calibration, threads, progress);
+        if trial.recall(&calibration, COMPARED_AT, threads)? >= wanted {
+            return trial.curve(calibration, threads, progress);
         }
     }
-    trial.curve(built, exact, threads, progress)
+    trial.curve(exact, threads, progress)
 }
 
 /// The length of the longest row.
@@ -280,9 +334,17 @@ fn longest(rows: &dyn VectorStore) -> Result<f32, Stopped> {
     Ok(longest)
 }
 
+/// What is measured: a graph over a range of rows.
+struct Subject<'a> {
+    rows: &'a dyn VectorStore,
+    codes: Option<&'a dyn Codes>,
+    graph: &'a (dyn VectorIndex + Sync),
+    range: Range<u32>,
+}
+
 /// Hidden rows and what is nearest to them.
 struct Trial<'a> {
-    rows: &'a dyn VectorStore,
+    subject: Subject<'a>,
     hidden: Vec<Slot>,
     queries: Vec<Vec<f32>>,
     truth: Vec<Vec<Hit>>,
@@ -292,23 +354,26 @@ struct Trial<'a> {
 type AskOne<'f, 'a> = dyn Fn(&Trial<'a>, &[f32], &mut Scratch) -> Result<Vec<Hit>, SearchError> + Sync + 'f;
 
 impl<'a> Trial<'a> {
-    fn new(rows: &'a dyn VectorStore, threads: usize) -> Result<Trial<'a>, Stopped> {
+    fn new(subject: Subject<'a>, threads: usize) -> Result<Trial<'a>, Stopped> {
+        let Subject { rows, range, .. } = &subject;
+        let len = range.end - range.start;
         // A small set would lose too much of itself.
-        let wanted = HELD_OUT.min(rows.len() / 8).max(1);
-        let spread = (0..rows.len()).step_by(rows.len().div_ceil(wanted).max(1) as usize).map(Slot);
+        let wanted = HELD_OUT.min(len / 8).max(1);
+        let spread = range.clone().step_by(len.div_ceil(wanted).max(1) as usize).map(Slot);
         let mut hidden: Vec<Slot> = spread.filter(|&slot| rows.is_present(slot)).collect();
-        hidden.truncate((rows.len() / 8) as usize);
+        hidden.truncate((len / 8) as usize);
         let mut queries = Vec::new();
-        read(rows, &hidden, &mut |row| queries.extend(row.map(<[f32]>::to_vec)))?;
-        let mut trial = Trial { rows, hidden, queries, truth: Vec::new() };
+        read(*rows, &hidden, &mut |row| queries.extend(row.map(<[f32]>::to_vec)))?;
+        let mut trial = Trial { subject, hidden, queries, truth: Vec::new() };
         trial.truth = trial.ask_all(threads, &|trial, query, scratch| {
-            let admitted = Estimate { low: 0, likely: rows.len().into(), high: rows.len().into() };
-            let admit = AdmitIf::new(admitted, |slot| trial.hidden.binary_search(&slot).is_err());
-            let field = Field::bare(rows);
-            let budget = Budget::unlimited();
-            let ask = FieldAsk { query, depth: Depth::Exact, admit: &admit, budget: &budget, bound: None };
+            let Subject { rows, range, .. } = &trial.subject;
+            let estimate = Estimate { low: 0, likely: len.into(), high: len.into() };
+            let admit = AdmitIf::new(estimate, |slot| trial.hidden.binary_search(&slot).is_err());
+            let (mut scorer, budget) = (rows.scorer(query)?, Budget::unlimited());
             let mut best = TopK::new(NEIGHBOURS, &BySlot);
-            field.search(&ask, scratch, &mut best).map(|_| best.into_sorted())
+            let scan = Flat::range(Slot(range.start), Slot(range.end));
+            scan.search(Search::new(&mut *scorer, &admit, &budget), scratch, &mut best)?;
+            Ok(best.into_sorted())
         })?;
         Ok(trial)
     }
@@ -337,19 +402,13 @@ impl<'a> Trial<'a> {
     }
 
     /// The share of true neighbours that walks of this depth find. Rows as near as the last of them are as good.
-    fn recall(
-        &self,
-        built: &Built,
-        calibration: &Calibration,
-        depth: Depth,
-        threads: usize,
-    ) -> Result<f32, Stopped> {
+    fn recall(&self, calibration: &Calibration, depth: Depth, threads: usize) -> Result<f32, Stopped> {
         let found = self.ask_all(threads, &|trial, query, scratch| {
             let field = Field {
-                rows: trial.rows,
-                codes: built.codes(),
-                graph: Some(&built.graph),
-                linked: trial.rows.len(),
+                rows: trial.subject.rows,
+                codes: trial.subject.codes,
+                graph: Some(trial.subject.graph),
+                linked: trial.subject.rows.len(),
                 calibration: Some(calibration),
                 longest: calibration.longest,
                 hidden: &trial.hidden,
@@ -371,7 +430,6 @@ impl<'a> Trial<'a> {
     /// Recall by margin, until it is as high as a search may ask for.
     fn curve(
         &self,
-        built: &Built,
         mut calibration: Calibration,
         threads: usize,
         progress: &Progress<'_>,
@@ -381,7 +439,7 @@ impl<'a> Trial<'a> {
         }
         for (at, margin) in (1..).zip(MARGINS) {
             (progress.watch)(progress.phase, at, MARGINS.len() as u32)?;
-            let recall = self.recall(built, &calibration, Depth::Margin(margin), threads)?;
+            let recall = self.recall(&calibration, Depth::Margin(margin), threads)?;
             calibration.note(margin, recall);
             if recall > RECALL_MAX {
                 break;

@@ -43,6 +43,9 @@ const MARGIN_RANK_MIN: usize = 10;
 const MARGIN_BREADTH_FACTOR: usize = 16;
 const MARGIN_BREADTH_MIN: usize = 2_048;
 
+/// A run of rows with no more values than this is scored by its vectors: making the query ready for codes, and rescoring, cost as much.
+const RUN_VALUES_EXACT: usize = 96 << 10;
+
 /// How hard to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Depth {
@@ -169,14 +172,13 @@ impl Field<'_> {
         let kept = kept_most(out.k());
         let is_coded = ask.depth != Depth::Exact
             && self.calibration.is_none_or(|calibration| calibration.tier != Tier::Exact);
-        let codes = self.codes.filter(|_| is_coded && slots.len() > kept);
+        let is_short = is_run(slots) && slots.len() * ask.query.len() <= RUN_VALUES_EXACT;
+        let codes = self.codes.filter(|_| is_coded && slots.len() > kept && !is_short);
         let mut work = std::mem::take(scratch.state::<Work>());
         let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
         let stats = match scored {
             Some(codes) => self.among_codes(codes, slots, &ask, &mut *exact, &mut work, scratch, out),
-            None => {
-                Ok(Among::new(slots).search(self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?)
-            }
+            None => Ok(scan(slots, self.question(&ask, &mut *exact, Effort::Auto), scratch, out)?),
         };
         *scratch.state::<Work>() = work;
         stats
@@ -202,7 +204,7 @@ impl Field<'_> {
         let mut keep = TopK::new(kept_most(out.k()), &BySlot);
         let mut stats = {
             let mut scorer = codes.scorer(&work.prepared, precision);
-            Among::new(slots).search(Search::new(&mut scorer, ask.admit, ask.budget), scratch, &mut keep)?
+            scan(slots, Search::new(&mut scorer, ask.admit, ask.budget), scratch, &mut keep)?
         };
         Self::keep_promising(codes, precision, keep, out.k(), work);
         sort_finely(codes, work)?;
@@ -342,6 +344,29 @@ impl Field<'_> {
             stats += raw.search(self.question(ask, exact, Effort::Auto), scratch, out)?;
         }
         Ok(stats)
+    }
+}
+
+/// Scores every one of `slots`, which ascend and are all admitted: without a gap they are read as they lie.
+fn scan(
+    slots: &[Slot],
+    question: Search<'_>,
+    scratch: &mut Scratch,
+    out: &mut TopK<'_>,
+) -> Result<Stats, Stopped> {
+    match slots.first() {
+        Some(first) if is_run(slots) => {
+            Flat::range(*first, Slot(first.0 + slots.len() as u32)).search(question, scratch, out)
+        }
+        _ => Among::new(slots).search(question, scratch, out),
+    }
+}
+
+/// True if these slots, which ascend, have no gap.
+fn is_run(slots: &[Slot]) -> bool {
+    match (slots.first(), slots.last()) {
+        (Some(first), Some(last)) => (last.0 - first.0) as usize + 1 == slots.len(),
+        _ => false,
     }
 }
 

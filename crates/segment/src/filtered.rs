@@ -11,12 +11,15 @@
 //! walk    many may: walk the graph, ask of the candidates good enough whether they pass
 //! guard   a walk that costs what a scan would, or comes back with too few, becomes a scan
 //! ```
+//!
+//! Where the candidates lie in one partition that has a graph of its own, the walk is one of that graph; the few that lie elsewhere, because they
+//! were patched since, are tested and scored.
 
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use nearfield_ann::{Admit, Budget, Estimate, Scratch, Stats, Stopped, TopK};
+use nearfield_ann::{Admit, AdmitAll, Budget, Estimate, Scratch, Stats, Stopped, TopK};
 use nearfield_payload::Path;
 use nearfield_payload::RowRef;
 use nearfield_payload::filter::{Filter, FilterError, Matcher};
@@ -28,7 +31,8 @@ use parking_lot::Mutex;
 use roaring::RoaringBitmap;
 
 use crate::error::{OpenError, SearchError};
-use crate::field::{Depth, FieldAsk};
+use crate::field::{Depth, FieldAsk, GRAPH_ROWS_MIN};
+use crate::partitions::Partition;
 use crate::payload_index::PayloadField;
 use crate::segment::{Ask, Found, Segment};
 
@@ -40,6 +44,10 @@ const WALK_DISTANCES_PASSING: f64 = 19.0;
 const WALK_COST: f64 = 2.0;
 /// What reading and testing a payload costs, in the same unit.
 const TEST_COST: f64 = 10.0;
+/// What a row of a run without gaps costs in a scan, which reads memory in order: in the same unit.
+const RUN_COST: f64 = 0.65;
+/// What a walk of the graph over a partition costs, where one of the whole segment costs 1: there are fewer rows, nearer to one another.
+const PARTITION_COST: f64 = 0.5;
 /// Rows that a walk asks about for each result and each that does not pass before it.
 const TESTED: f64 = 2.0;
 /// So many rows must have been asked about before the share that passes is believed.
@@ -408,6 +416,11 @@ pub(crate) fn search(
     budget: &Budget<'_>,
     scratch: &mut Scratch,
 ) -> Result<(Vec<Found>, Work), SearchError> {
+    if segment.rows() == 0 {
+        // The head after everything was sealed: asking no rows costs as much as asking many.
+        let nothing = Work::unfiltered(Stats::default(), 0);
+        return Ok((Vec::new(), Work { plan: Plan::Nothing, ..nothing }));
+    }
     let passing = Passing::new(segment, ask.seen, filtering)?;
     let mut work = passing.work();
     if passing.candidates.is_empty() {
@@ -415,9 +428,10 @@ pub(crate) fn search(
     }
     work.plan = Plan::Scan;
     let costs = Costs::new(&passing, ask.limit);
-    if ask.depth != Depth::Exact && costs.is_walk_worthwhile(&passing) {
+    let place = (ask.depth != Depth::Exact).then(|| costs.place(&passing, ask)).flatten();
+    if let Some(place) = place {
         work.plan = Plan::Walk;
-        let (found, stats) = walk(&passing, ask, &costs, budget, scratch)?;
+        let (found, stats) = walk(&passing, &place, ask, &costs, budget, scratch)?;
         work.stats += stats;
         if let Some(mut found) = found.filter(|found| found.len() == ask.limit) {
             found.retain(|one| one.distance <= ask.bound.unwrap_or(f32::MAX));
@@ -442,7 +456,8 @@ struct Costs {
 impl Costs {
     fn new(passing: &Passing<'_>, limit: usize) -> Costs {
         let doubts = passing.doubts();
-        let scan = passing.may() as f64 + TEST_COST * doubts as f64;
+        let row = if passing.candidates.is_run() { RUN_COST } else { 1.0 };
+        let scan = row * passing.may() as f64 + TEST_COST * doubts as f64;
         Costs { results: limit.max(RESULTS_MIN) as f64, is_doubtful: doubts > 0, scan }
     }
 
@@ -453,16 +468,77 @@ impl Costs {
         self.results * (WALK_COST * (WALK_DISTANCES + WALK_DISTANCES_PASSING / share) + tests)
     }
 
-    /// True where walking the graph is expected to cost less than scoring every row that passes.
-    fn is_walk_worthwhile(&self, passing: &Passing<'_>) -> bool {
+    /// Where a walk is expected to cost less than scoring every row that passes: of two such graphs the one where it costs least.
+    fn place<'p>(&self, passing: &'p Passing<'_>, ask: &Ask<'_>) -> Option<Place<'p>> {
         let likely = passing.estimate.likely.min(passing.may());
-        self.walk(likely as f64 / f64::from(passing.rows.max(1))) < self.scan
+        let whole = self.walk(likely as f64 / f64::from(passing.rows.max(1)));
+        let (own, place) = match passing.partition(ask) {
+            Some((partition, inside, strays)) => {
+                let tested = (1.0 + TEST_COST) * strays.len() as f64;
+                let rows = partition.rows().len() as u64;
+                let cost = PARTITION_COST * self.walk(inside as f64 / rows as f64) + tested;
+                let passes_whole = inside == rows && passing.doubts() == 0;
+                (cost, Place { partition: Some(partition), strays, passes_whole, cost: PARTITION_COST })
+            }
+            None => (f64::INFINITY, Place::whole()),
+        };
+        let place = if own <= whole { place } else { Place::whole() };
+        (own.min(whole) < self.scan).then_some(place)
+    }
+}
+
+/// The graph that is walked, and the candidates that are not in it.
+struct Place<'p> {
+    /// One over a partition; else the whole one.
+    partition: Option<&'p Partition>,
+    strays: RoaringBitmap,
+    /// Every row of the partition passes, if it is visible.
+    passes_whole: bool,
+    /// What a walk costs, where one of the whole segment costs 1.
+    cost: f64,
+}
+
+impl Place<'_> {
+    fn whole() -> Self {
+        Place { partition: None, strays: RoaringBitmap::new(), passes_whole: false, cost: 1.0 }
+    }
+}
+
+impl Passing<'_> {
+    /// The partition with a graph that nearly all candidates lie in, how many do, and those that do not: only rows that were patched.
+    fn partition(&self, ask: &Ask<'_>) -> Option<(&Partition, u64, RoaringBitmap)> {
+        let Rows::Some(candidates) = &self.candidates else { return None };
+        let (first, last) = match self.whole.is_empty() {
+            true => (candidates.min()?, candidates.max()?),
+            false => {
+                let sealed = candidates - &self.whole;
+                (sealed.min()?, sealed.max()?)
+            }
+        };
+        let partition = self.segment.partition(ask.vector, first, last)?;
+        let mut strays = RoaringBitmap::new();
+        if !self.whole.is_empty() {
+            strays = candidates.clone();
+            strays.remove_range(partition.rows());
+        }
+        let inside = candidates.len() - strays.len();
+        // Of fewer, and for more results, no graph is walked.
+        let is_worth = inside >= u64::from(GRAPH_ROWS_MIN) && (ask.limit as u64) < inside / 4;
+        is_worth.then_some((partition, inside, strays))
+    }
+
+    /// Those of `strays` that pass.
+    fn passing_of(&self, strays: &RoaringBitmap) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = strays.iter().map(Slot).collect();
+        self.retain_passing(&mut slots);
+        slots
     }
 }
 
 /// Walks until enough rows that pass are found; none where a scan is expected to be cheaper after all, by what passed so far.
 fn walk(
     passing: &Passing<'_>,
+    place: &Place<'_>,
     ask: &Ask<'_>,
     costs: &Costs,
     budget: &Budget<'_>,
@@ -471,17 +547,32 @@ fn walk(
     let check = || {
         let (tested, passed) = passing.asked();
         let is_hopeless =
-            tested >= TESTED_MIN && costs.walk((passed + 1) as f64 / tested as f64) > costs.scan;
+            tested >= TESTED_MIN && place.cost * costs.walk((passed + 1) as f64 / tested as f64) > costs.scan;
         budget.check().err().or(is_hopeless.then_some(Stopped::Budget))
     };
     // Whatever is hoped for, a walk that has cost as much as a scan ends.
-    let guard = (costs.scan / WALK_COST) as u64;
+    // One where all pass ends as one without a filter does.
+    let guard = if place.passes_whole { u64::MAX } else { (costs.scan / (place.cost * WALK_COST)) as u64 };
     let guarded = Budget::unlimited().with_distances_max(guard.min(budget.left())).with_check(&check);
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.
     let unbound = Ask { bound: None, ..*ask };
-    let walked =
-        passing.segment.field(ask.vector).search(&question(&unbound, passing, &guarded), scratch, &mut best);
+    let mut question = question(&unbound, passing, &guarded);
+    if place.passes_whole && passing.is_all_visible {
+        question.admit = &AdmitAll;
+    }
+    let mut field = passing.segment.field(ask.vector);
+    if let Some(partition) = place.partition {
+        field.graph = Some(partition);
+        field.calibration = Some(partition.calibration());
+    }
+    let walked = field.search(&question, scratch, &mut best).and_then(|mut stats| {
+        if !place.strays.is_empty() {
+            let strays = passing.passing_of(&place.strays);
+            stats += field.search_among(&strays, &question, scratch, &mut best)?;
+        }
+        Ok(stats)
+    });
     budget.spend(guarded.spent())?;
     let work = Stats { distances: guarded.spent(), ..Stats::default() };
     match walked {

@@ -10,9 +10,15 @@ pub const IDS_VERSION: u16 = 1;
 pub const DELTA_MAGIC: [u8; 4] = *b"NFdl";
 /// Version of the delta file.
 pub const DELTA_VERSION: u16 = 1;
+/// Graphs over partitions.
+pub const PARTITIONS_MAGIC: [u8; 4] = *b"NFpg";
+/// Version of the graphs over partitions.
+pub const PARTITIONS_VERSION: u16 = 1;
 
 pub(crate) const IDS_TAG: FileTag = FileTag::new(IDS_MAGIC, IDS_VERSION, IDS_VERSION);
 pub(crate) const DELTA_TAG: FileTag = FileTag::new(DELTA_MAGIC, DELTA_VERSION, DELTA_VERSION);
+pub(crate) const PARTITIONS_TAG: FileTag =
+    FileTag::new(PARTITIONS_MAGIC, PARTITIONS_VERSION, PARTITIONS_VERSION);
 
 /// Counts and settings of the file.
 pub const SECTION_HEADER: u32 = 1;
@@ -34,3 +40,5 @@ pub const SECTION_BIRTHS: u32 = 8;
 pub const SECTION_DEATHS: u32 = 9;
 /// Delta: `slot u32 | length u32 | payload row` each, in slot order.
 pub const SECTION_PATCHES: u32 = 10;
+/// Graphs over partitions: the files of the graphs, each at a multiple of 64.
+pub const SECTION_GRAPHS: u32 = 11;

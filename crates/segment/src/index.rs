@@ -23,6 +23,7 @@ use parking_lot::Mutex;
 use crate::build::Built;
 use crate::calibration::Calibration;
 use crate::field::{Field, length};
+use crate::partitions::{Partitions, Shifted};
 
 /// Rows that choosing a codec looks at.
 const SAMPLE_ROWS: u32 = 4_096;
@@ -190,7 +191,8 @@ impl GrowingIndex {
             (writer, copy)
         });
         let mut graph = Err(Stopped::Unreadable);
-        let target = Target { rows: &*rows, codes: codes.as_ref().map(|(_, codes)| &**codes as &dyn Codes) };
+        let codes_of = codes.as_ref().map(|(_, codes)| &**codes as &dyn Codes);
+        let target = Target { rows: &*rows, codes: codes_of, first: 0 };
         target.with_scorers(&mut |scorers| {
             graph = Graph::restore(sealed.graph(), scorers);
             Ok(())
@@ -246,8 +248,8 @@ impl GrowingIndex {
         let begin = self.linked.load(Ordering::Acquire);
         let end = end.min(begin.saturating_add(max));
         self.note_lengths(begin..end);
-        let target =
-            Target { rows: &*self.rows, codes: self.codes.as_deref().map(|codes| codes as &dyn Codes) };
+        let codes = self.codes.as_deref().map(|codes| codes as &dyn Codes);
+        let target = Target { rows: &*self.rows, codes, first: 0 };
         target.each(begin..end, threads, &mut linking.linkers, &|slot, scorers, linker| {
             self.graph.link(slot, scorers, linker)
         })?;
@@ -300,6 +302,8 @@ impl fmt::Debug for GrowingIndex {
 pub(crate) struct Target<'a> {
     pub(crate) rows: &'a dyn VectorStore,
     pub(crate) codes: Option<&'a dyn Codes>,
+    /// Slots are counted from this row.
+    pub(crate) first: u32,
 }
 
 /// One step for one slot.
@@ -331,7 +335,7 @@ impl Target<'_> {
                         return Ok(());
                     }
                     for slot in portion.map(|slot| Slot(slot as u32)) {
-                        if self.rows.is_present(slot) {
+                        if self.rows.is_present(Slot(self.first + slot.0)) {
                             step(slot, scorers, &mut linker)?;
                         }
                     }
@@ -356,8 +360,16 @@ impl Target<'_> {
             ),
             None => (Box::new(RowBuildScorer::new(self.rows)), Box::new(RowBuildScorer::new(self.rows))),
         };
-        let same = |a, b| self.codes.is_some_and(|codes| codes.same(a, b));
-        work(&mut Scorers { walk: &mut *walk, judge: &mut *judge, same: &same })
+        let first = self.first;
+        let same = |a: Slot, b: Slot| {
+            self.codes.is_some_and(|codes| codes.same(Slot(first + a.0), Slot(first + b.0)))
+        };
+        if first == 0 {
+            return work(&mut Scorers { walk: &mut *walk, judge: &mut *judge, same: &same });
+        }
+        let (mut walk, mut judge) =
+            (Shifted { scorer: &mut *walk, first }, Shifted { scorer: &mut *judge, first });
+        work(&mut Scorers { walk: &mut walk, judge: &mut judge, same: &same })
     }
 }
 
@@ -366,6 +378,7 @@ pub struct SealedIndex {
     codes: Option<Box<dyn Codes>>,
     graph: GraphView,
     calibration: Calibration,
+    partitions: Partitions,
 }
 
 impl SealedIndex {
@@ -375,7 +388,17 @@ impl SealedIndex {
         graph: GraphView,
         calibration: Calibration,
     ) -> SealedIndex {
-        SealedIndex { codes, graph, calibration }
+        SealedIndex { codes, graph, calibration, partitions: Partitions::default() }
+    }
+
+    /// The same, with graphs over partitions of its rows.
+    pub(crate) fn with_partitions(self, partitions: Partitions) -> SealedIndex {
+        SealedIndex { partitions, ..self }
+    }
+
+    /// The graphs over partitions.
+    pub(crate) fn partitions(&self) -> &Partitions {
+        &self.partitions
     }
 
     /// Searches `rows`, which it was built of.
@@ -408,7 +431,9 @@ impl SealedIndex {
 
     /// Bytes of memory held, file maps not counted.
     pub fn memory(&self) -> u64 {
-        self.codes.as_ref().map_or(0, |codes| codes.memory()) + VectorIndex::memory(&self.graph)
+        self.codes.as_ref().map_or(0, |codes| codes.memory())
+            + VectorIndex::memory(&self.graph)
+            + self.partitions.memory()
     }
 }
 

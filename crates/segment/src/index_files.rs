@@ -14,6 +14,7 @@ use nearfield_types::Slot;
 use crate::calibration::Calibration;
 use crate::error::{IndexError, damaged};
 use crate::index::SealedIndex;
+use crate::partitions::{open_partitions, partitions_file};
 use crate::seal::write_file;
 
 /// The path of the codes of the vector at place `vector` inside a segment's folder.
@@ -33,9 +34,12 @@ pub struct IndexFiles {
     pub codes: Option<Summary>,
     /// The graph.
     pub graph: Summary,
+    /// The graphs over partitions; `None` where rows are not put together.
+    pub partitions: Option<Summary>,
 }
 
-/// Writes codes and graph of the vector at place `vector` into `folder`, synced and read-only. Nobody links meanwhile.
+/// Writes codes and graph of the vector at place `vector` into `folder`, synced and read-only. Nobody links meanwhile. Graphs over
+/// partitions come beside them: see [`write_partitions`](crate::write_partitions).
 ///
 /// # Errors
 ///
@@ -58,10 +62,10 @@ pub fn write_index(
     let graph = write_file(dir, &format!("{folder}/{}", graph_file(vector)), |sink| {
         nearfield_hnsw::format::write(graph, &notes, sink)
     })?;
-    Ok(IndexFiles { codes: codes.transpose()?, graph })
+    Ok(IndexFiles { codes: codes.transpose()?, graph, partitions: None })
 }
 
-/// Opens what [`write_index`] wrote, for `rows` rows: maps both files and checks every byte of them. Whether there are codes is what
+/// Opens what [`write_index`] wrote, for `rows` rows: maps the files and checks every byte of them. Whether there are codes is what
 /// the notes beside the graph say. `expected` is what the manifest says, where there is one.
 ///
 /// # Errors
@@ -93,7 +97,11 @@ pub fn open_index(
         None
     };
     let codes = codes.map(|codes| Box::new(codes) as Box<dyn Codes>);
-    Ok(SealedIndex::new(codes, graph, calibration))
+    let index = SealedIndex::new(codes, graph, calibration);
+    let Some(expected) = expected.and_then(|files| files.partitions.as_ref()) else { return Ok(index) };
+    let path = format!("{folder}/{}", partitions_file(vector));
+    let partitions = open_partitions(dir, &path, rows, expected).map_err(|e| (path, e))?;
+    Ok(index.with_partitions(partitions))
 }
 
 fn open_graph(
@@ -128,7 +136,7 @@ fn open_codes(
     Ok(codes)
 }
 
-fn check(container: &Container, expected: Option<&Summary>) -> Result<(), IndexError> {
+pub(crate) fn check(container: &Container, expected: Option<&Summary>) -> Result<(), IndexError> {
     if let Some(expected) = expected {
         let length = container.region().len() as u64;
         if length != expected.length || container.tables_crc() != expected.tables_crc {

@@ -7,7 +7,8 @@
 //! 1. A row is visible at Seq S iff `born <= S < died`; nothing is de-duplicated at read time.
 //! 2. At any S at most one row of an id is visible in all segments of a version: the writer kills the old row at the Seq at
 //!    which the new one is born.
-//! 3. A slot is never reused. Sealing keeps the order of slots and drops rows that are dead at its checkpoint.
+//! 3. A slot is never reused. Sealing keeps the order of slots, or that of the tenant field and of slots within, and drops rows that
+//!    are dead at its checkpoint.
 //! 4. A sealed segment holds only rows born at or before its checkpoint L, and is read at S >= L only.
 //! 5. Deaths and patches never touch files; a checkpoint writes them beside, as a delta.
 //! 6. Indexes are derived from rows: one that is missing, behind or lost changes how fast answers come and how many of the nearest
@@ -20,7 +21,7 @@
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `partitions`, `format`.
 
 mod build;
 mod calibration;
@@ -38,6 +39,7 @@ mod ids;
 mod index;
 mod index_files;
 mod ordered;
+mod partitions;
 mod patches;
 mod payload_index;
 mod schema;
@@ -46,7 +48,7 @@ mod sealed;
 mod segment;
 mod selection;
 
-pub use build::{BuildPhase, Built, Source, Watch, build};
+pub use build::{BuildPhase, Built, Source, Watch, build, build_partitions};
 pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
 pub use error::{IndexError, OpenError, SearchError};
@@ -57,6 +59,7 @@ pub use growing::{Growing, NewPoint};
 pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
 pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
 pub use ordered::{OrderAsk, OrderValue, Placed};
+pub use partitions::{BuiltPartition, PARTITION_GRAPH_ROWS, partitions_file, write_partitions};
 pub use patches::Row;
 pub use payload_index::{FieldError, PayloadField, field_file, open_field};
 pub use schema::Schema;

@@ -1,6 +1,7 @@
-//! The vectors every point of a segment may have, and how each is indexed.
+//! The vectors every point of a segment may have, how each is indexed, and what rows are put together by.
 
 use nearfield_hnsw::{EF_CONSTRUCTION_MAX, M_MAX, Params};
+use nearfield_payload::Path;
 use nearfield_vectors::Shape;
 
 use crate::index::{IndexOptions, Quantization};
@@ -13,19 +14,32 @@ const SEED: u64 = 42;
 pub struct Schema {
     shapes: Vec<Shape>,
     indexes: Vec<IndexOptions>,
+    partition: Option<Path>,
 }
 
 impl Schema {
     /// These vectors, in this order, indexed as usual.
     pub fn new(shapes: Vec<Shape>) -> Self {
         let indexes = vec![IndexOptions::default(); shapes.len()];
-        Schema { shapes, indexes }
+        Schema { shapes, indexes, partition: None }
     }
 
     /// These vectors, in this order, each with the way it is indexed.
     pub fn indexed(vectors: impl IntoIterator<Item = (Shape, IndexOptions)>) -> Self {
         let (shapes, indexes) = vectors.into_iter().unzip();
-        Schema { shapes, indexes }
+        Schema { shapes, indexes, partition: None }
+    }
+
+    /// The same, with rows of one value at `path` put together when they are sealed.
+    #[must_use]
+    pub fn partitioned(mut self, path: Option<Path>) -> Self {
+        self.partition = path;
+        self
+    }
+
+    /// Where the values are whose rows are put together.
+    pub fn partition(&self) -> Option<&Path> {
+        self.partition.as_ref()
     }
 
     /// The shapes in order.

@@ -1,6 +1,7 @@
 //! Writing a segment's files from a growing one, as of a checkpoint.
 //!
-//! Rows dead by then are left out, patches made by then are folded in, and slots keep their order. The files are synced and
+//! Rows dead by then are left out, patches made by then are folded in, and slots keep their order; with a tenant field, rows of one value
+//! of it come together first (`partitions`). The files are synced and
 //! read-only when this returns; naming them in a manifest is the caller's business.
 
 use std::io::{self, BufWriter, Write};
@@ -8,6 +9,7 @@ use std::sync::Arc;
 
 use nearfield_codec::Summary;
 use nearfield_hnsw::GraphView;
+use nearfield_payload::Path;
 use nearfield_platform::{Dir, File};
 use nearfield_types::{Seq, Slot};
 use nearfield_vectors::{VectorStore, WriteError, write_rows};
@@ -16,6 +18,7 @@ use crate::build::Source;
 use crate::changes::DROPPED;
 use crate::growing::Growing;
 use crate::ids;
+use crate::partitions::Key;
 use crate::sealed::{IDS_FILE, PAYLOAD_FILE, Sealed, SealedFiles, vectors_file};
 
 const BUFFER_BYTES: usize = 1 << 20;
@@ -62,14 +65,20 @@ impl Written {
     }
 }
 
-/// Writes `source` as of `through` into `folder`, which exists. Every row of `source` was born at or before `through`.
+/// Writes `source` as of `through` into `folder`, which exists. Every row of `source` was born at or before `through`. Rows of one value at
+/// `partition` come to lie together.
 ///
 /// # Errors
 ///
 /// What the directory returns; the folder may then hold some of the files.
-pub fn seal(source: &Growing, through: Seq, dir: &dyn Dir, folder: &str) -> io::Result<Written> {
-    let slots: Vec<Slot> =
-        (0..source.len()).map(Slot).filter(|&slot| source.visible(slot, through)).collect();
+pub fn seal(
+    source: &Growing,
+    through: Seq,
+    partition: Option<&Path>,
+    dir: &dyn Dir,
+    folder: &str,
+) -> io::Result<Written> {
+    let slots = order(source, through, partition)?;
     let mut moved = vec![DROPPED; source.len() as usize];
     for (new, old) in slots.iter().enumerate() {
         moved[old.index()] = new as u32;
@@ -93,6 +102,20 @@ pub fn seal(source: &Growing, through: Seq, dir: &dyn Dir, folder: &str) -> io::
     }
     let files = SealedFiles { ids, payload, vectors };
     Ok(Written { rows: slots.len() as u32, files, through, moved: moved.into() })
+}
+
+/// The rows to be written, in the order of their new slots.
+fn order(source: &Growing, through: Seq, partition: Option<&Path>) -> io::Result<Vec<Slot>> {
+    let slots = (0..source.len()).map(Slot).filter(|&slot| source.visible(slot, through));
+    let Some(path) = partition else { return Ok(slots.collect()) };
+    let mut keyed = Vec::with_capacity(source.len() as usize);
+    for slot in slots {
+        let mut key = Ok(Key::None);
+        source.visit_payload(slot, through, &mut |row| key = Key::of(path, row));
+        keyed.push((key.map_err(io::Error::other)?, slot));
+    }
+    keyed.sort_unstable();
+    Ok(keyed.into_iter().map(|(_, slot)| slot).collect())
 }
 
 /// Creates `path`, lets `write` fill it, syncs and seals it. The folder is not synced.

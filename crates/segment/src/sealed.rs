@@ -20,6 +20,7 @@ use crate::format::{DELTA_TAG, IDS_TAG};
 use crate::ids::PointMap;
 use crate::index::SealedIndex;
 use crate::index_files::IndexFiles;
+use crate::partitions::Partition;
 use crate::patches::Row;
 use crate::payload_index::{FieldOnDisk, FieldSet};
 use crate::schema::Schema;
@@ -136,13 +137,20 @@ impl Sealed {
     /// Lets searches of the vector at place `vector` use `index`, which was built of these rows and lies in `files`. The first one
     /// stands.
     pub fn attach(&self, vector: usize, index: SealedIndex, files: &IndexFiles) {
-        let bytes = files.graph.length + files.codes.map_or(0, |codes| codes.length);
+        let beside = [files.codes, files.partitions].into_iter().flatten().map(|file| file.length);
+        let bytes = files.graph.length + beside.sum::<u64>();
         let _ = self.files.indexes[vector].set(Indexed { index: Arc::new(index), bytes });
     }
 
     /// The index of the vector at place `vector`, if one was attached.
     pub fn indexed(&self, vector: usize) -> Option<&Arc<SealedIndex>> {
         self.files.indexes[vector].get().map(|indexed| &indexed.index)
+    }
+
+    /// How many graphs over partitions there are.
+    pub fn partition_graphs(&self) -> u64 {
+        let indexes = self.files.indexes.iter().filter_map(OnceLock::get);
+        indexes.map(|indexed| indexed.index.partitions().len() as u64).sum()
     }
 
     /// The vectors that lack an index. A segment so small that all of it is scanned lacks none.
@@ -261,6 +269,11 @@ impl Sealed {
             Some(index) => index.field(rows),
             None => Field::bare(rows),
         }
+    }
+
+    /// The graph over a partition that holds all of these rows, of the vector at place `vector`.
+    pub(crate) fn partition(&self, vector: usize, first: u32, last: u32) -> Option<&Partition> {
+        self.indexed(vector)?.partitions().holding(first, last)
     }
 
     /// How many of the rows are visible to a reader, as far as can be told without counting.

@@ -11,6 +11,7 @@ use crate::error::{OpenError, SearchError};
 use crate::field::{Depth, Field, FieldAsk};
 use crate::filtered::{self, Filtering, Passing, Work};
 use crate::growing::Growing;
+use crate::partitions::Partition;
 use crate::patches::Row;
 use crate::sealed::Sealed;
 
@@ -251,6 +252,14 @@ impl Segment {
         match self {
             Segment::Growing(growing) => growing.field(vector),
             Segment::Sealed(sealed) => sealed.field(vector),
+        }
+    }
+
+    /// The graph over a partition that holds all of these rows.
+    pub(crate) fn partition(&self, vector: usize, first: u32, last: u32) -> Option<&Partition> {
+        match self {
+            Segment::Growing(_) => None,
+            Segment::Sealed(sealed) => sealed.partition(vector, first, last),
         }
     }
 

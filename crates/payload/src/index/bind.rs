@@ -147,6 +147,17 @@ impl Rows {
         }
     }
 
+    /// True for rows without a gap between them.
+    pub fn is_run(&self) -> bool {
+        match self {
+            Rows::All => true,
+            Rows::Some(some) => match (some.min(), some.max()) {
+                (Some(first), Some(last)) => u64::from(last - first) + 1 == some.len(),
+                _ => false,
+            },
+        }
+    }
+
     /// As a set, of a segment of `rows` rows.
     pub fn into_set(self, rows: u32) -> RoaringBitmap {
         match self {

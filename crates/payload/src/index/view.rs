@@ -177,6 +177,13 @@ impl<'a> View<'a> {
         if total == 0 {
             return;
         }
+        if let [keys] = ranges
+            && let Some(run) = self.run(keys)
+        {
+            // The rows of one value that lie together: a partition, say.
+            out.insert_range(self.base + run.start..self.base + run.end);
+            return;
+        }
         if total < u64::from(self.rows) / DENSE_SHARE {
             let mut found = Vec::with_capacity(total as usize);
             for keys in ranges {
@@ -196,6 +203,18 @@ impl<'a> View<'a> {
         }
         self.trim(&mut found);
         bits::add_to(out, &found, self.base);
+    }
+
+    /// The slots of these keys, if it is one key and its slots have no gap. O(1).
+    fn run(&self, keys: &Range<u32>) -> Option<Range<u32>> {
+        // Slots of one key ascend; only those of points may repeat.
+        if keys.end.checked_sub(keys.start)? != 1 || !self.points.is_empty() {
+            return None;
+        }
+        let slots = self.slots_of(keys.start);
+        let (&first, &last) = (slots.first()?, slots.last()?);
+        let span = u64::from(last).checked_sub(first.into())? + 1;
+        (span == slots.len() as u64 && last < self.rows).then(|| first..last + 1)
     }
 
     /// Clears what lies past the last row, for files that lie.

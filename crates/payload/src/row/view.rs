@@ -8,6 +8,7 @@ use nearfield_types::Object;
 use super::tape::{Span, Tape};
 use super::{RowError, decode};
 use crate::format::{ROW_ALIGN_MIN, kind};
+use crate::path::{Path, Step};
 
 /// An encoded payload, borrowed.
 ///
@@ -88,6 +89,42 @@ impl<'a> RowRef<'a> {
     /// What is found wrong with the nodes and the text on the way.
     pub fn get(&self, key: &str) -> Result<Option<ValueRef<'a>>, RowError> {
         self.object.get(key)
+    }
+
+    /// The one value that `path` leads to; `None` where it leads nowhere, or to every value of a list. O(keys on the way).
+    ///
+    /// ```
+    /// use nearfield_payload::{Path, RowRef, Scratch, ValueRef, encode_into};
+    /// use nearfield_types::{Object, Value};
+    ///
+    /// let owner = Object::from_entries([("ids".to_owned(), Value::Array(vec![7i64.into(), 8i64.into()]))]);
+    /// let object = Object::from_entries([("owner".to_owned(), Value::Object(owner))]);
+    /// let mut scratch = Scratch::default();
+    /// let row = RowRef::new(encode_into(&object, &mut scratch)?)?;
+    /// assert!(matches!(row.at(&Path::parse("owner.ids[1]")?)?, Some(ValueRef::I64(8))));
+    /// for nowhere in ["owner.name", "owner.ids[2]", "owner.ids[]", "owner[0]", "owner.ids.x"] {
+    ///     assert!(row.at(&Path::parse(nowhere)?)?.is_none());
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`RowRef::get`].
+    pub fn at(&self, path: &Path) -> Result<Option<ValueRef<'a>>, RowError> {
+        let mut value = ValueRef::Object(self.object);
+        for step in path.steps() {
+            let below = match (step, value) {
+                (Step::Key(key), ValueRef::Object(object)) => object.get(key)?,
+                (Step::Index(at), ValueRef::Array(list)) => list.iter().nth(*at as usize).transpose()?,
+                _ => None,
+            };
+            match below {
+                Some(below) => value = below,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(value))
     }
 
     /// The payload object itself.
