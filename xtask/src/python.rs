@@ -13,13 +13,13 @@ pub(crate) fn task(root: &Path) -> Outcome {
     let package = root.join("crates/python");
     let venv = Venv::with(root, "python", &package.join("tests/requirements.txt"))?;
     venv.install_nearfield(root, "release")?;
-    let tests = ["-W", "error", "-m", "unittest", "discover", "--start-directory"];
-    run(venv.python().current_dir(&package).args(tests).arg("tests"))?;
+    let pytest = ["-m", "pytest", "-W", "error", "-p", "no:cacheprovider", "--quiet", "tests"];
+    run(venv.python().current_dir(&package).args(pytest))?;
+    let unittest = ["-W", "error", "-m", "unittest", "discover", "--start-directory", "tests"];
     run(venv
         .python()
         .current_dir(root.join("benches/peers"))
-        .args(tests)
-        .arg("tests")
+        .args(unittest)
         .args(["--top-level-directory", "."]))?;
     run(venv.python().current_dir(&package).args([
         "-m",
@@ -27,11 +27,7 @@ pub(crate) fn task(root: &Path) -> Outcome {
         "nearfield",
         "--ignore-missing-stub",
     ]))?;
-    run(venv.python().current_dir(&package).args([
-        "-m",
-        "mypy",
-        "--strict",
-        "--no-incremental",
-        "tests/typed.py",
-    ]))
+    let typed = ["tests/typed.py", "tests/typed_database.py"];
+    run(venv.python().current_dir(&package).args(["-m", "mypy", "--strict", "--no-incremental"]).args(typed))?;
+    run(venv.python().current_dir(&package).args(["-m", "pyright"]).args(typed))
 }

@@ -21,7 +21,7 @@ use crate::collection::Collection;
 use crate::options::Options;
 
 const LOCK_FILE: &str = "LOCK";
-const CATALOG_FOLDER: &str = "catalog";
+pub(crate) const CATALOG_FOLDER: &str = "catalog";
 const COLLECTIONS_FOLDER: &str = "collections";
 /// How many ticks the end of a database in this process is waited for: two seconds.
 const LOCK_TRIES: u32 = 100;

@@ -1,11 +1,13 @@
 //! Reading a database beside its writer: the state on disk at one moment, looked at without a lock and without a change.
 //!
-//! Opening repairs what a crash left and makes files of its own. Here it does so in memory: [`Overlay`] shows a directory and keeps
-//! every change to itself. Nothing in the directory is written, locked or removed.
+//! A writer goes on meanwhile: it appends, and removes files. So the directory is first taken down as it is ([`Pinned`]: logs are copied, sealed
+//! files mapped, which outlives their names), as often as it takes until the catalog was the same before and after. Then all is read at
+//! leisure. Opening repairs what a crash left and makes files of its own; here it does so in memory: [`Overlay`] keeps every change to
+//! itself. Nothing in the directory is written, locked or removed.
 //!
 //! **It refuses** to write, to follow the writer (open another one for newer data), and to keep anything open but what its views map.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind as IoKind};
 use std::path::Path;
 use std::sync::Arc;
@@ -19,16 +21,19 @@ use nearfield_platform::{
 };
 use parking_lot::Mutex;
 
-use crate::database::Database;
+use crate::database::{CATALOG_FOLDER, Database};
 use crate::options::Options;
 
-/// A writer that checkpoints while we open may take files away that we were about to read. Each try begins anew.
-const TRIES: u32 = 20;
-const PAUSE: Duration = Duration::from_millis(10);
+/// How often the directory is taken down before a writer that leaves it no rest is reported.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(5);
+/// How often what was taken down is read, if it does not fit together: a writer may have made two checkpoints meanwhile.
+const LOOKS: u32 = 20;
 
 /// A database as it is on disk at one moment.
 ///
-/// It sees what was acknowledged when it was opened, by a writer in whatever process, and nothing later.
+/// It sees what was acknowledged when it was asked, by a writer in whatever process, and nothing later. Every look is a new one. Names and
+/// aliases of a look are of one moment, and no collection is seen as it was before that; one may be seen a little later than another.
 ///
 /// ```
 /// use nearfield::{CollectionConfig, Database, Metric, Options, Point, Snapshot};
@@ -97,42 +102,108 @@ impl Snapshot {
         self.look(|db| Ok(db.collection(name)?.view()))
     }
 
-    /// Opens the database in memory, over the directory, and asks it; views outlive it, and what `ask` writes is forgotten with it. What
-    /// fails because a writer moved on is tried again, so `ask` may be called more than once.
+    /// Opens the database in memory, over what is in the directory, and asks it; views outlive it, and what `ask` writes is forgotten with
+    /// it. It is called again if what was read does not fit together because a writer went on.
     ///
     /// # Errors
     ///
-    /// As [`Snapshot::view`], and those of `ask`.
+    /// As [`Snapshot::view`], and those of `ask`; [`ErrorKind::Busy`] if the catalog is rewritten all the time.
     pub fn look<T>(&self, ask: impl Fn(&Database) -> Result<T>) -> Result<T> {
-        let mut tries = TRIES;
+        let mut looks = LOOKS;
         loop {
-            let overlay = Arc::new(Overlay::new(Arc::clone(&self.dir)));
+            let overlay = Arc::new(Overlay::new(self.pin()?));
             let options = Options { background: false, create: false, ..Options::default() };
             let asked = Database::open_in(Arc::clone(&overlay) as Arc<dyn Dir>, &self.place, options)
                 .and_then(|db| ask(&db).inspect(|_| overlay.freeze()));
             match asked {
-                Err(error) if tries > 1 && error.kind() != ErrorKind::NotFound => {
-                    tries -= 1;
+                Err(error) if looks > 1 && error.kind() != ErrorKind::NotFound => {
+                    looks -= 1;
                     self.clock.sleep(PAUSE);
                 }
                 asked => return asked,
             }
         }
     }
+
+    /// Takes the directory down, with one catalog.
+    fn pin(&self) -> Result<Pinned> {
+        let catalog = || -> Vec<String> {
+            let entries = self.dir.list(CATALOG_FOLDER).unwrap_or_default();
+            entries.into_iter().map(|entry| entry.name).collect()
+        };
+        for _ in 0..TRIES {
+            let before = catalog();
+            match Pinned::of(&*self.dir) {
+                Ok(pinned) if catalog() == before => return Ok(pinned),
+                // The writer removed a file or changed the catalog.
+                Ok(_) => {}
+                Err(error) if error.kind() == IoKind::NotFound => {}
+                Err(error) => return Err(Error::io(format!("reading '{}'", self.place), error)),
+            }
+            self.clock.sleep(PAUSE);
+        }
+        let context = format!("the catalog of '{}' is rewritten all the time: try again later", self.place);
+        Err(Error::new(ErrorKind::Busy, context))
+    }
+}
+
+/// The bytes of a directory, taken down file by file.
+#[derive(Debug, Default)]
+struct Pinned {
+    /// What is in each folder.
+    folders: BTreeMap<String, Vec<Entry>>,
+    files: BTreeMap<String, Region>,
+}
+
+impl Pinned {
+    /// Reads every file: sealed ones are mapped, the others copied.
+    fn of(dir: &dyn Dir) -> io::Result<Pinned> {
+        let mut pinned = Pinned::default();
+        let mut open = vec![String::new()];
+        while let Some(folder) = open.pop() {
+            let entries = dir.list(&folder)?;
+            for entry in &entries {
+                let path = inside(&folder, &entry.name);
+                match entry.is_dir {
+                    true => open.push(path),
+                    false => {
+                        let bytes = dir.open(&path)?;
+                        pinned.files.insert(path, bytes);
+                    }
+                }
+            }
+            pinned.folders.insert(folder, entries);
+        }
+        Ok(pinned)
+    }
+
+    fn open(&self, path: &str) -> io::Result<Region> {
+        let missing = if self.folders.contains_key(path) { IoKind::IsADirectory } else { IoKind::NotFound };
+        self.files.get(path).cloned().ok_or_else(|| missing.into())
+    }
+
+    fn list(&self, path: &str) -> io::Result<Vec<Entry>> {
+        let missing = if self.files.contains_key(path) { IoKind::NotADirectory } else { IoKind::NotFound };
+        self.folders.get(path).cloned().ok_or_else(|| missing.into())
+    }
+}
+
+fn inside(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
 /// A directory whose changes stay in memory: what was made here lies over what is below, and what was removed here is hidden.
 #[derive(Debug)]
 struct Overlay {
     above: Arc<MemoryDir>,
-    below: Arc<dyn Dir>,
+    below: Pinned,
     hidden: Mutex<BTreeSet<String>>,
     /// True once nothing needs to be written any more, so that closing costs nothing.
     frozen: AtomicBool,
 }
 
 impl Overlay {
-    fn new(below: Arc<dyn Dir>) -> Overlay {
+    fn new(below: Pinned) -> Overlay {
         Overlay { above: MemoryDir::new(), below, hidden: Mutex::default(), frozen: AtomicBool::new(false) }
     }
 
@@ -274,9 +345,9 @@ impl Dir for Overlay {
             (Err(error), _) if error.kind() != IoKind::NotFound => return Err(error),
             (Err(_), below) => (Vec::new(), below?),
         };
-        let inside = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
         for entry in below {
-            if !self.is_hidden(&inside(&entry.name)) && !entries.iter().any(|known| known.name == entry.name)
+            if !self.is_hidden(&inside(path, &entry.name))
+                && !entries.iter().any(|known| known.name == entry.name)
             {
                 entries.push(entry);
             }
@@ -311,7 +382,7 @@ mod tests {
 
     #[test]
     fn it_is_a_directory_like_any_other() {
-        conformance::dir(&|| Arc::new(Overlay::new(MemoryDir::new())));
+        conformance::dir(&|| Arc::new(Overlay::new(Pinned::of(&*MemoryDir::new()).unwrap())));
     }
 
     fn below() -> Arc<MemoryDir> {
@@ -332,7 +403,7 @@ mod tests {
     #[test]
     fn changes_stay_above() {
         let below = below();
-        let overlay = Overlay::new(Arc::clone(&below) as Arc<dyn Dir>);
+        let overlay = Overlay::new(Pinned::of(&*below).unwrap());
         assert_eq!(&overlay.open("a/b/two").unwrap()[..], b"a/b/two");
         overlay.replace("a/one", b"new").unwrap();
         overlay.create("a/b/three").unwrap().write_at(0, &[b"x"]).unwrap();
@@ -355,7 +426,7 @@ mod tests {
 
     #[test]
     fn what_was_removed_may_be_made_again() {
-        let overlay = Overlay::new(below());
+        let overlay = Overlay::new(Pinned::of(&*below()).unwrap());
         overlay.remove("a/one").unwrap();
         overlay.create("a/one").unwrap().write_at(0, &[b"again"]).unwrap();
         assert_eq!(&overlay.open("a/one").unwrap()[..], b"again");

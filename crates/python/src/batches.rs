@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! undo      the records that the batch will replace
-//! intent    the ids that the batch names, written in one step
+//! listing   the ids that the batch names
+//! intent    an alias of the listing, set when all of that is on the disk
 //! parts     one operation each
-//! commit    `intent` is dropped: from then on the batch stands
+//! commit    the alias is dropped with the listing: from then on the batch stands
 //! ```
 //!
 //! Whoever finds an `intent` takes the batch back: ids that `undo` holds get their old records, the others are deleted. So a batch is
-//! whole or not there, whatever ends it: an error, Ctrl-C, or the end of the process.
+//! whole or not there, whatever ends it: an error, Ctrl-C, or the end of the process. A reader sees names of one moment, so it either finds the
+//! intent, and all that it takes back, or a moment without parts.
 
 use nearfield::{
     Collection, CollectionConfig, Database, ErrorKind, Metric, Object, Point, PointId, Value, Vectors, With,
@@ -18,8 +20,9 @@ use nearfield::{
 use crate::failure::{Failure, check_signals};
 use crate::store::{Store, point_of};
 
-const INTENT: &str = "intent";
-const UNDO: &str = "undo";
+const INTENT: &str = "vectors.intent";
+const LISTING: &str = "vectors.listing";
+const UNDO: &str = "vectors.undo";
 /// Bytes of vectors, ids and metadata in one part at most.
 const PART_BYTES: usize = 128 << 20;
 /// Bytes of ids in one record of the intent.
@@ -113,10 +116,10 @@ fn begin(db: &Database, collection: &Collection, parts: &[Vec<Point>]) -> Result
         }
         undo.sync()?;
     }
-    let intent = db.create_collection(INTENT, CollectionConfig::new(1, Metric::Euclid))?;
-    intent.upsert(lists_of(&ids))?;
-    intent.sync()?;
-    Ok(())
+    let listing = db.create_collection(LISTING, CollectionConfig::new(1, Metric::Euclid))?;
+    listing.upsert(lists_of(&ids))?;
+    listing.sync()?;
+    Ok(db.set_alias(INTENT, LISTING)?)
 }
 
 /// The ids in as few records as their payloads may be large.
@@ -157,9 +160,6 @@ pub(crate) fn recover(db: &Database, collection: &Collection) -> nearfield::Resu
         }
         collection.sync()?;
     }
-    if undo.is_none() && existing(db, INTENT)?.is_none() {
-        return Ok(());
-    }
     finish(db)
 }
 
@@ -179,9 +179,9 @@ fn take_back(collection: &Collection, undo: Option<&Collection>, ids: &[PointId]
     Ok(())
 }
 
-/// Forgets the way back. The intent goes first: without it `undo` means nothing.
+/// Forgets the way back. The listing goes first, and the intent with it: without it `undo` means nothing.
 fn finish(db: &Database) -> nearfield::Result<()> {
-    db.delete_collection(INTENT)?;
+    db.delete_collection(LISTING)?;
     db.delete_collection(UNDO)?;
     Ok(())
 }

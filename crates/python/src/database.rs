@@ -79,8 +79,7 @@ impl Database {
             "sync" => Durability::Sync,
             _ => return Err(value_error("durability must be 'sync' or 'process'")),
         };
-        let path = (path.as_os_str() != ":memory:").then_some(path);
-        let opening = Opening { path, durability };
+        let opening = Opening::new(&path, durability)?;
         let opened = py.detach(|| match read_only {
             true => Handle::reader(opening, &wanted),
             false => Handle::writer(opening, &wanted),
@@ -294,7 +293,7 @@ impl Database {
 
     /// The directory, or ":memory:".
     #[getter]
-    fn path(&self) -> String {
+    fn path(&self) -> &str {
         self.handle.opening.place()
     }
 
@@ -367,7 +366,7 @@ impl Database {
         let handle = &self.handle;
         let (count, deleted) = (py.detach(|| handle.view())?.count(), handle.deleted()?);
         let rows = [
-            ("path", escaped(&handle.opening.place())),
+            ("path", escaped(handle.opening.place())),
             ("records", count.to_string()),
             ("dim", handle.dim.to_string()),
             ("metric", metric_name(handle.metric).to_owned()),
@@ -443,7 +442,7 @@ impl Claim {
     fn take(path: PathBuf) -> Result<Claim, Failure> {
         use nearfield_platform::{Dir, LockError, LockKind, RealDir, RealOptions};
         check_opening()?;
-        let opening = Opening { path: Some(path.clone()), durability: Durability::Process };
+        let opening = Opening::new(&path, Durability::Process)?;
         if let Some(store) = opening.opened() {
             store.shut()?;
         }

@@ -5,14 +5,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nearfield::{ErrorKind, Metric, Snapshot, View};
+use nearfield::{Metric, View};
 use parking_lot::RwLock;
 use pyo3::prelude::*;
 
-use crate::batches;
 use crate::failure::Failure;
-use crate::fork::{Birth, check_opening};
-use crate::store::{Opening, RECORDS, STATE, State, Store, Wanted, metric_name, shape};
+use crate::fork::Birth;
+use crate::glance::{Seen, look};
+use crate::store::{Opening, Store, Wanted, metric_name};
 
 /// A handle to a database.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ impl Handle {
     pub(crate) fn view(&self) -> Result<View, Failure> {
         self.birth.check()?;
         match &*self.hold.read() {
+            Hold::Open(store) if store.is_shut() => Err(closed()),
             Hold::Open(store) => Ok(store.view()),
             Hold::Rest { view, .. } => Ok(view.clone()),
             Hold::Closed => Err(closed()),
@@ -89,8 +90,10 @@ impl Handle {
     /// The directory, open for writing; opened again if it was given up.
     pub(crate) fn store(&self) -> Result<Arc<Store>, Failure> {
         self.birth.check()?;
-        if let Hold::Open(store) = &*self.hold.read() {
-            return Ok(Arc::clone(store));
+        match &*self.hold.read() {
+            Hold::Open(store) if store.is_shut() => return Err(closed()),
+            Hold::Open(store) => return Ok(Arc::clone(store)),
+            Hold::Rest { .. } | Hold::Closed => {}
         }
         let mut hold = self.hold.write();
         match &*hold {
@@ -113,6 +116,7 @@ impl Handle {
     pub(crate) fn held(&self) -> Result<Option<Arc<Store>>, Failure> {
         self.birth.check()?;
         match &*self.hold.read() {
+            Hold::Open(store) if store.is_shut() => Err(closed()),
             Hold::Open(store) => Ok(Some(Arc::clone(store))),
             Hold::Rest { .. } => Ok(None),
             Hold::Closed => Err(closed()),
@@ -139,7 +143,7 @@ impl Handle {
         self.birth.check()?;
         let given_up = std::mem::replace(&mut *self.hold.write(), Hold::Closed);
         match given_up {
-            Hold::Open(store) if self.opening.path.is_some() => store.save(),
+            Hold::Open(store) if self.opening.path.is_some() && !store.is_shut() => store.save(),
             _ => Ok(()),
         }
     }
@@ -176,42 +180,4 @@ impl Drop for Handle {
 
 fn closed() -> Failure {
     Failure::value("database is closed")
-}
-
-/// What a reader sees.
-struct Seen {
-    view: View,
-    state: State,
-    dim: usize,
-    metric: Metric,
-}
-
-/// The records and what is kept about them, beside whoever writes.
-fn look(opening: &Opening) -> Result<Seen, Failure> {
-    check_opening()?;
-    if let Some(store) = opening.opened() {
-        let state = State { deleted: store.deleted(), quantized: store.quantized(), ..State::default() };
-        return Ok(Seen { view: store.view(), state, dim: store.dim, metric: store.metric });
-    }
-    let missing = || Failure::value(format!("database not found at '{}'", opening.place()));
-    let Some(path) = &opening.path else { return Err(missing()) };
-    let looked = Snapshot::open(path).and_then(|snapshot| {
-        snapshot.look(|db| {
-            let records = db.collection(RECORDS)?;
-            // In memory only: what was half written is not seen, and its writer may still be at it.
-            batches::recover(db, &records)?;
-            let state = match db.collection(STATE) {
-                Ok(kept) => State::read(&kept.view(), records.name())?,
-                Err(error) if error.kind() == ErrorKind::NotFound => State::default(),
-                Err(error) => return Err(error),
-            };
-            Ok((records.view(), state, records.config().clone()))
-        })
-    });
-    let (view, state, config) = looked.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => missing(),
-        _ => error.into(),
-    })?;
-    let (dim, metric) = shape(&config)?;
-    Ok(Seen { view, state, dim, metric })
 }

@@ -16,7 +16,7 @@
 //!
 //! # Reading order
 //!
-//! The index: `arrays`, `errors`, `index`, `stats`. The database: `failure`, `fork`; `vectors`, `metadata`, `filters`; `store`, `batches`, `handle`;
+//! The index: `arrays`, `errors`, `index`, `stats`. The database: `failure`, `fork`; `vectors`, `metadata`, `filters`; `store`, `batches`, `glance`, `handle`;
 //! `searching`, `wide`, `operations`, `result`, `answers`, `database`, `later`; `figures`, `export`, `import`.
 
 mod answers;
@@ -29,6 +29,7 @@ mod failure;
 mod figures;
 mod filters;
 mod fork;
+mod glance;
 mod handle;
 mod import;
 mod index;

@@ -3,8 +3,8 @@
 //! ```text
 //! vectors        alias of the collection with the records, so that compaction can put another in its place in one step
 //! vectors-<n>    that collection: the ids are texts, the vector has no name, the metadata is the payload
-//! state          what the engine does not count: deleted slots, whether searches are quantised; made when there is something to keep
-//! undo, intent   see `batches`
+//! vectors.state  what the engine does not count: deleted slots, whether searches are quantised; made when there is something to keep
+//! vectors.undo, vectors.intent   see `batches`
 //! ```
 //!
 //! # Invariants
@@ -14,7 +14,8 @@
 //! 3. Readers see a write of several parts when it is done, not before.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use nearfield::{
@@ -31,7 +32,7 @@ use crate::fork::{Live, check_opening};
 /// The alias of the records.
 pub(crate) const RECORDS: &str = "vectors";
 /// The collection of what the engine does not count.
-pub(crate) const STATE: &str = "state";
+pub(crate) const STATE: &str = "vectors.state";
 const SLOTS: &str = "slots";
 /// Records copied at once by a compaction.
 const PAGE: usize = 1_000;
@@ -39,8 +40,10 @@ const PAGE: usize = 1_000;
 /// Where a database is and how it runs.
 #[derive(Clone, Debug)]
 pub(crate) struct Opening {
-    /// The directory; `None` for one in memory.
+    /// The directory, wherever the working directory goes; `None` for one in memory.
     pub(crate) path: Option<PathBuf>,
+    /// As the caller spelt it.
+    spelt: String,
     pub(crate) durability: Durability,
 }
 
@@ -66,6 +69,8 @@ pub(crate) struct Store {
     pub(crate) writing: RwLock<()>,
     shown: RwLock<Shown>,
     state: Mutex<State>,
+    /// True once it was closed under its handles, to be deleted.
+    shut: AtomicBool,
 }
 
 /// What readers look at.
@@ -76,7 +81,7 @@ struct Shown {
     held: Option<View>,
 }
 
-/// What is kept in the collection `state`.
+/// What is kept in the collection [`STATE`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct State {
     /// The collection whose slots were counted; another one has lost none.
@@ -91,9 +96,20 @@ static STORES: Mutex<Option<Registry>> = Mutex::new(None);
 type Registry = HashMap<(u64, u64), Weak<Store>>;
 
 impl Opening {
+    /// The directory `path`, or memory if it is called so.
+    pub(crate) fn new(path: &Path, durability: Durability) -> Result<Opening, Failure> {
+        let spelt = path.display().to_string();
+        if spelt == ":memory:" {
+            return Ok(Opening { path: None, spelt, durability });
+        }
+        let path =
+            std::path::absolute(path).map_err(|error| Failure::value(format!("path '{spelt}': {error}")))?;
+        Ok(Opening { path: Some(path), spelt, durability })
+    }
+
     /// How errors call the place.
-    pub(crate) fn place(&self) -> String {
-        self.path.as_ref().map_or_else(|| ":memory:".to_owned(), |path| path.display().to_string())
+    pub(crate) fn place(&self) -> &str {
+        &self.spelt
     }
 
     /// Opens the directory for writing, making it if `wanted` says how.
@@ -112,15 +128,16 @@ impl Opening {
         let mut stores = STORES.lock();
         let stores = stores.get_or_insert_default();
         stores.retain(|_, store| store.strong_count() > 0);
-        if let Some(store) = stores.get(&identity).and_then(Weak::upgrade) {
+        if let Some(store) = stores.get(&identity).and_then(Weak::upgrade).filter(|store| !store.is_shut()) {
             return self.share(store, wanted);
         }
-        refuse_vctrs(&dir, &self.place())?;
+        refuse_vctrs(&dir, self.place())?;
         let options = Options::default().durability(self.durability).create(wanted.dim.is_some());
-        let db = Database::open(path, options).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => not_found(),
-            _ => error.into(),
-        })?;
+        let db =
+            Database::open_in(Arc::new(dir), self.place(), options).map_err(|error| match error.kind() {
+                ErrorKind::NotFound => not_found(),
+                _ => error.into(),
+            })?;
         let store = Arc::new(Store::of(db, self.durability, wanted)?);
         stores.insert(identity, Arc::downgrade(&store));
         Ok(store)
@@ -141,7 +158,7 @@ impl Opening {
     pub(crate) fn opened(&self) -> Option<Arc<Store>> {
         let dir = RealDir::open_with(self.path.as_ref()?, RealOptions::default()).ok()?;
         let identity = dir.identity().ok()?;
-        STORES.lock().as_ref()?.get(&identity)?.upgrade()
+        STORES.lock().as_ref()?.get(&identity)?.upgrade().filter(|store| !store.is_shut())
     }
 }
 
@@ -208,6 +225,7 @@ impl Store {
             writing: RwLock::new(()),
             shown: RwLock::new(Shown { collection, held: None }),
             state: Mutex::new(state),
+            shut: AtomicBool::new(false),
         };
         store.remember_quantized(wanted.quantize)?;
         Ok(store)
@@ -316,8 +334,14 @@ impl Store {
         }
     }
 
+    /// True once it was closed for every handle.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.shut.load(Ordering::Acquire)
+    }
+
     /// Closes the directory for every handle.
     pub(crate) fn shut(&self) -> Result<(), Failure> {
+        self.shut.store(true, Ordering::Release);
         Ok(self.db.clone().close()?)
     }
 }

@@ -1,10 +1,15 @@
 """What is done around every test."""
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 
 import pytest
+from hypothesis.configuration import set_hypothesis_home_dir
 from support import started
+
+# Nothing is left beside the sources.
+set_hypothesis_home_dir(tempfile.mkdtemp(prefix="nearfield-hypothesis-"))
 
 
 @pytest.fixture(autouse=True)

@@ -73,8 +73,10 @@ def test_deleting(client: nearfield.Client, tmp_path: pathlib.Path) -> None:
     assert client.delete_collection("nope") is False
     assert client.delete_collection("x") is True and client.delete_collection("x") is False
     assert list(root.iterdir()) == []
-    with pytest.raises(ValueError, match="closed or deleted"):
-        handle.add("b", [1, 2])
+    for call in (lambda: handle.add("b", [1, 2]), lambda: handle.get("a"), lambda: len(handle), handle.save):
+        with refuses("database is closed"):
+            call()
+    handle.close()
     again = client.create_collection("x", 3)
     assert (again.dim, len(again)) == (3, 0)
     again.add("c", [1, 2, 3])

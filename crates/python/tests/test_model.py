@@ -203,7 +203,7 @@ def compare(subject: InThisProcess | InAnother, steps: list[tuple[str, Any]]) ->
 common = {"deadline": None, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=120, **common)
+@settings(max_examples=60, **common)
 @given(st.lists(requests, max_size=25))
 def test_in_this_process(steps: list[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -214,7 +214,7 @@ def test_in_this_process(steps: list[tuple[str, Any]]) -> None:
             subject.end()
 
 
-@settings(max_examples=12, **common)
+@settings(max_examples=8, **common)
 @given(st.lists(requests, min_size=5, max_size=40))
 def test_across_sudden_ends(steps: list[tuple[str, Any]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

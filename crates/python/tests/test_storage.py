@@ -132,6 +132,16 @@ def test_the_lock_is_given_up(path: str) -> None:
     assert sorted(db.ids()) == ["a", "b", "c", "holder"]
 
 
+def test_the_working_directory_may_change(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with nearfield.Database("db", dim=2) as db:
+        db.add("a", [1, 2])
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    db.add("b", [1, 2])
+    assert db.ids() == ["a", "b"] and db.path == "db" and not list((tmp_path / "elsewhere").iterdir())
+
+
 def test_a_reader_beside_a_writer(path: str) -> None:
     process = python(
         """
@@ -199,6 +209,33 @@ def test_readers_of_a_busy_writer(path: str) -> None:
         seen = {result.metadata["round"] for result in reader.search([1] * 8, k=64)}
         assert len(reader) == 64 and len(seen) == 1, "every batch is seen whole"
         assert seen.pop() >= last
+    process.kill()
+    process.wait()
+
+
+def test_readers_of_a_writer_of_large_batches(path: str) -> None:
+    process = python(
+        """
+        import sys, nearfield, numpy as np
+        db = nearfield.Database(sys.argv[1], dim=2)
+        ids, zeros = [str(n) for n in range(10_100)], np.zeros((10_100, 2))
+        db.add_many(ids, zeros, [{"round": 0}] * 10_100)
+        print("ready", flush=True)
+        for round in range(1, 1000):
+            db.upsert_many(ids, zeros, [{"round": round}] * 10_100)
+            db.save()
+        """,
+        path,
+    )
+    until_ready(process)
+    last = 0
+    for _ in range(4):
+        reader = nearfield.Database(path, read_only=True)
+        seen = reader.search([0, 0], k=1)[0].metadata["round"]
+        assert reader.count({"round": seen}) == len(reader) == 10_100, "every batch is seen whole"
+        assert seen >= last
+        last = seen
+    assert last > 0
     process.kill()
     process.wait()
 

@@ -1,0 +1,54 @@
+//! What a reader sees of a directory: the records at one moment, without a lock, whoever writes meanwhile.
+
+use std::sync::Arc;
+
+use nearfield::{CollectionConfig, Database, ErrorKind, Metric, Snapshot, View};
+use nearfield_platform::{RealDir, RealOptions};
+
+use crate::batches;
+use crate::failure::Failure;
+use crate::fork::check_opening;
+use crate::store::{Opening, RECORDS, STATE, State, shape};
+
+/// What a reader sees.
+#[derive(Debug)]
+pub(crate) struct Seen {
+    pub(crate) view: View,
+    pub(crate) state: State,
+    pub(crate) dim: usize,
+    pub(crate) metric: Metric,
+}
+
+/// The records and what is kept about them.
+pub(crate) fn look(opening: &Opening) -> Result<Seen, Failure> {
+    check_opening()?;
+    if let Some(store) = opening.opened() {
+        let state = State { deleted: store.deleted(), quantized: store.quantized(), ..State::default() };
+        return Ok(Seen { view: store.view(), state, dim: store.dim, metric: store.metric });
+    }
+    let missing = || Failure::value(format!("database not found at '{}'", opening.place()));
+    let Some(path) = &opening.path else { return Err(missing()) };
+    let dir = RealDir::open_with(path, RealOptions::default()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => missing(),
+        _ => Failure::value(error.to_string()),
+    })?;
+    let looked = Snapshot::open_in(Arc::new(dir), opening.place()).and_then(|snapshot| snapshot.look(seen));
+    let (view, state, config) = looked.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => missing(),
+        _ => error.into(),
+    })?;
+    let (dim, metric) = shape(&config)?;
+    Ok(Seen { view, state, dim, metric })
+}
+
+fn seen(db: &Database) -> nearfield::Result<(View, State, CollectionConfig)> {
+    let records = db.collection(RECORDS)?;
+    // In memory only: what was half written is not seen, and its writer may still be at it.
+    batches::recover(db, &records)?;
+    let state = match db.collection(STATE) {
+        Ok(kept) => State::read(&kept.view(), records.name())?,
+        Err(error) if error.kind() == ErrorKind::NotFound => State::default(),
+        Err(error) => return Err(error),
+    };
+    Ok((records.view(), state, records.config().clone()))
+}
