@@ -28,6 +28,10 @@ pub(crate) fn task(root: &Path) -> Outcome {
         "--ignore-missing-stub",
     ]))?;
     let typed = ["tests/typed.py", "tests/typed_database.py"];
-    run(venv.python().current_dir(&package).args(["-m", "mypy", "--strict", "--no-incremental"]).args(typed))?;
+    run(venv
+        .python()
+        .current_dir(&package)
+        .args(["-m", "mypy", "--strict", "--no-incremental"])
+        .args(typed))?;
     run(venv.python().current_dir(&package).args(["-m", "pyright"]).args(typed))
 }

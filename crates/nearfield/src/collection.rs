@@ -217,6 +217,11 @@ impl Collection {
         Ok(created)
     }
 
+    /// Whether there is an index of the values at `path`, finished or not.
+    pub fn has_field_index(&self, path: &Path) -> bool {
+        self.shard.has_field_index(path)
+    }
+
     /// Drops the index of the values at `path`; true if there was one. Filters answer the same without it. Its files go in the background.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! Results of operations as Python values.
 
-use nearfield::{Hit, Object};
+use nearfield::Object;
 use pyo3::IntoPyObjectExt;
 use pyo3::prelude::*;
 use pyo3::types::{PyFloat, PyList, PyString};
 
 use crate::metadata;
 use crate::result::SearchResult;
+use crate::searching::Found;
 
 /// What an operation came to, once the interpreter is ours again.
 pub(crate) trait Answer: Send + 'static {
@@ -32,15 +33,15 @@ impl Answer for u64 {
     }
 }
 
-impl Answer for Vec<Hit> {
+impl Answer for Vec<Found> {
     fn answer(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let results: Vec<_> =
-            self.into_iter().map(|hit| SearchResult::of(py, hit)).collect::<PyResult<_>>()?;
+            self.into_iter().map(|found| SearchResult::of(py, found)).collect::<PyResult<_>>()?;
         Ok(PyList::new(py, results)?.into_any().unbind())
     }
 }
 
-impl Answer for Vec<Vec<Hit>> {
+impl Answer for Vec<Vec<Found>> {
     fn answer(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let lists: Vec<_> = self.into_iter().map(|hits| hits.answer(py)).collect::<PyResult<_>>()?;
         Ok(PyList::new(py, lists)?.into_any().unbind())

@@ -166,7 +166,7 @@ impl Database {
         let ask = operations::ask(&self.handle, k, ef_search, where_filter, max_distance)?;
         let vector = Vector::new("vector", vector, self.handle.dim)?;
         let numbers = vector.slice()?;
-        now(py, || searching::search(&self.handle.view()?, numbers, &ask))
+        now(py, || searching::search(&self.handle.view_for(ask.filter.as_ref())?, numbers, &ask))
     }
 
     /// The k nearest records of each query, in their order, found in parallel: a list of lists of SearchResult.
@@ -187,7 +187,10 @@ impl Database {
         batch.check(self.handle.dim)?;
         let numbers = batch.numbers()?;
         let numbers: &[f32] = &numbers;
-        now(py, || searching::search_many(&self.handle.view()?, numbers, self.handle.dim, &ask))
+        now(py, || {
+            let view = self.handle.view_for(ask.filter.as_ref())?;
+            searching::search_many(&view, numbers, self.handle.dim, &ask)
+        })
     }
 
     /// A record: (vector, metadata). The vector is a list of floats as it was given, with the precision of float32. ValueError if the id is
@@ -238,6 +241,11 @@ impl Database {
     /// Rebuilds with live records only: the room of deleted ones is given back.
     fn compact(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         now(py, operations::compact(&self.handle))
+    }
+
+    /// Waits until everything written is linked and indexed: searches are then as fast as they get. Nobody needs it but measurements.
+    fn wait_indexed(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        now(py, operations::wait_indexed(&self.handle))
     }
 
     /// Saves and gives up the directory. The handle can do nothing afterwards; closing it again does nothing.

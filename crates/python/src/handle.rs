@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use nearfield::filter::Filter;
 use nearfield::{Metric, View};
 use parking_lot::RwLock;
 use pyo3::prelude::*;
@@ -75,6 +76,17 @@ impl Handle {
             Hold::Rest { view, .. } => Ok(view.clone()),
             Hold::Closed => Err(closed()),
         }
+    }
+
+    /// What can be read now by a filter, which has the indexes made that would answer it.
+    pub(crate) fn view_for(&self, filter: Option<&Filter>) -> Result<View, Failure> {
+        if let (Some(filter), Hold::Open(store)) = (filter, &*self.hold.read())
+            && self.birth.is_here()
+            && !store.is_shut()
+        {
+            store.index_for(filter);
+        }
+        self.view()
     }
 
     /// Slots that were given up and not yet reclaimed.

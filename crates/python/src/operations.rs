@@ -5,7 +5,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use nearfield::{Hit, Point, PointId, View, With, limits};
+use nearfield::{Point, PointId, View, With, limits};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
@@ -16,7 +16,7 @@ use crate::failure::{Failure, class_of, type_error};
 use crate::filters;
 use crate::handle::Handle;
 use crate::metadata;
-use crate::searching::{self, Ask};
+use crate::searching::{self, Ask, Found};
 use crate::vectors::{Batch, Vector};
 
 /// What an operation comes to.
@@ -100,10 +100,10 @@ pub(crate) fn search(
     handle: &Arc<Handle>,
     vector: &Bound<'_, PyAny>,
     ask: Ask,
-) -> PyResult<impl FnOnce() -> Outcome<Vec<Hit>> + Send + use<>> {
+) -> PyResult<impl FnOnce() -> Outcome<Vec<Found>> + Send + use<>> {
     let vector = Vector::new("vector", vector, handle.dim)?.into_vec()?;
     let handle = Arc::clone(handle);
-    Ok(move || searching::search(&handle.view()?, &vector, &ask))
+    Ok(move || searching::search(&handle.view_for(ask.filter.as_ref())?, &vector, &ask))
 }
 
 /// `search_many`, for those who cannot lend the vectors.
@@ -111,12 +111,12 @@ pub(crate) fn search_many(
     handle: &Arc<Handle>,
     vectors: &Bound<'_, PyAny>,
     ask: Ask,
-) -> PyResult<impl FnOnce() -> Outcome<Vec<Vec<Hit>>> + Send + use<>> {
+) -> PyResult<impl FnOnce() -> Outcome<Vec<Vec<Found>>> + Send + use<>> {
     let batch = Batch::new("vectors", vectors)?;
     batch.check(handle.dim)?;
     let numbers = batch.numbers()?.into_owned();
     let handle = Arc::clone(handle);
-    Ok(move || searching::search_many(&handle.view()?, &numbers, handle.dim, &ask))
+    Ok(move || searching::search_many(&handle.view_for(ask.filter.as_ref())?, &numbers, handle.dim, &ask))
 }
 
 /// `get`.
@@ -222,7 +222,7 @@ pub(crate) fn count(
 ) -> PyResult<impl FnOnce() -> Outcome<u64> + Send + use<>> {
     let (filter, handle) = (filters::filter(where_filter)?, Arc::clone(handle));
     Ok(move || match filter {
-        Some(filter) => Ok(handle.view()?.count_passing(&filter)?),
+        Some(filter) => Ok(handle.view_for(Some(&filter))?.count_passing(&filter)?),
         None => Ok(handle.view()?.count()),
     })
 }
@@ -250,6 +250,15 @@ pub(crate) fn save(handle: &Arc<Handle>) -> impl FnOnce() -> Outcome<()> + Send 
         Some(store) => store.save(),
         None if handle.read_only => Err(Failure::value("database is read-only")),
         // It was saved when the directory was given up.
+        None => Ok(()),
+    }
+}
+
+/// `wait_indexed`.
+pub(crate) fn wait_indexed(handle: &Arc<Handle>) -> impl FnOnce() -> Outcome<()> + Send + use<> {
+    let handle = Arc::clone(handle);
+    move || match handle.held()? {
+        Some(store) => Ok(store.collection().wait_indexed()?),
         None => Ok(()),
     }
 }

@@ -1,13 +1,12 @@
 //! The class `nearfield.SearchResult`.
 
-use nearfield::{Hit, Object};
-use parking_lot::Mutex;
 use pyo3::exceptions::{PyIndexError, PyOverflowError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyIterator, PyString, PyTuple};
 
 use crate::metadata;
+use crate::searching::{Found, Metadata};
 
 /// One result of a search: the id of the record, its distance (lower is closer) and its metadata, a dict or None.
 ///
@@ -23,29 +22,23 @@ pub(crate) struct SearchResult {
     id: Py<PyString>,
     distance: f32,
     /// What was stored, until somebody asks for it.
-    stored: Mutex<Object>,
+    stored: Metadata,
     metadata: PyOnceLock<Py<PyAny>>,
 }
 
 impl SearchResult {
     /// A result whose metadata becomes a dict when it is looked at.
-    pub(crate) fn of(py: Python<'_>, hit: Hit) -> PyResult<Py<SearchResult>> {
-        let id = match &hit.id {
+    pub(crate) fn of(py: Python<'_>, found: Found) -> PyResult<Py<SearchResult>> {
+        let id = match &found.id {
             nearfield::PointId::String(text) => PyString::new(py, text),
             other => PyString::new(py, &other.to_string()),
         };
-        let stored = Mutex::new(hit.payload.unwrap_or_default());
-        Py::new(
-            py,
-            SearchResult { id: id.unbind(), distance: hit.distance, stored, metadata: PyOnceLock::new() },
-        )
+        let (id, distance, stored) = (id.unbind(), found.distance, found.metadata);
+        Py::new(py, SearchResult { id, distance, stored, metadata: PyOnceLock::new() })
     }
 
     fn look(&self, py: Python<'_>) -> PyResult<&Py<PyAny>> {
-        self.metadata.get_or_try_init(py, || {
-            let stored = self.stored.lock().clone();
-            metadata::to_python(py, stored)
-        })
+        self.metadata.get_or_try_init(py, || metadata::to_python(py, self.stored.unpack()?))
     }
 }
 
@@ -54,7 +47,7 @@ impl SearchResult {
     #[new]
     #[pyo3(signature = (id, distance, metadata=None))]
     fn new(id: Bound<'_, PyString>, distance: f32, metadata: Option<Bound<'_, PyDict>>) -> PyResult<Self> {
-        let stored = Mutex::new(metadata::stored(metadata.as_ref())?);
+        let stored = Metadata::Whole(metadata::stored(metadata.as_ref())?);
         Ok(SearchResult { id: id.unbind(), distance, stored, metadata: PyOnceLock::new() })
     }
 

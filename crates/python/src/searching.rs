@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield::filter::Filter;
-use nearfield::{Hit, Metric, Query, View, With, limits};
+use nearfield::{Metric, Object, PackedPayload, PointId, Query, View, limits};
 use nearfield_platform::{Clock, SystemClock, on_threads};
 use parking_lot::Mutex;
 
@@ -19,6 +19,31 @@ const QUERIES_A_THREAD: usize = 4;
 /// How long Ctrl-C waits at most, where queries are quick.
 const SIGNALS_MS: u64 = 50;
 
+/// A record that was found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) id: PointId,
+    pub(crate) distance: f32,
+    pub(crate) metadata: Metadata,
+}
+
+/// The metadata of a record: most callers look at none of it, so it is left as it is stored.
+#[derive(Clone, Debug)]
+pub(crate) enum Metadata {
+    Packed(PackedPayload),
+    Whole(Object),
+}
+
+impl Metadata {
+    /// The object.
+    pub(crate) fn unpack(&self) -> Result<Object, Failure> {
+        match self {
+            Metadata::Packed(packed) => Ok(packed.unpack()?),
+            Metadata::Whole(object) => Ok(object.clone()),
+        }
+    }
+}
+
 /// What is asked for besides the vector.
 #[derive(Debug)]
 pub(crate) struct Ask {
@@ -31,7 +56,7 @@ pub(crate) struct Ask {
 }
 
 /// The nearest records of one query.
-pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Hit>, Failure> {
+pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Found>, Failure> {
     if ask.k == 0 {
         return Ok(Vec::new());
     }
@@ -42,7 +67,7 @@ pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Hit>,
         }
     }
     let limit = ask.k.min(limits::LIMIT_MAX);
-    let mut query = Query::new(vector, limit).with(With::PAYLOAD);
+    let mut query = Query::new(vector, limit);
     query.filter = ask.filter.as_ref();
     query = match ask.ef {
         // A walk keeps as many candidates as it is to find, or it could not find them.
@@ -50,16 +75,22 @@ pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Hit>,
         None if ask.quantized => query.recall(QUANTIZED_RECALL),
         None => query,
     };
-    let mut hits = view.search(&query)?;
+    let mut hits = view.search_packed(&query)?;
     if ask.filter.is_none() && hits.len() < limit && (hits.len() as u64) < view.count() {
-        hits = view.search(&query.exact())?;
+        hits = view.search_packed(&query.exact())?;
     }
-    cut(&mut hits, ask.max_distance);
-    Ok(hits)
+    let found = hits.into_iter().map(|hit| Found {
+        id: hit.id,
+        distance: hit.distance,
+        metadata: Metadata::Packed(hit.payload),
+    });
+    let mut found: Vec<Found> = found.collect();
+    cut(&mut found, ask.max_distance);
+    Ok(found)
 }
 
 /// Leaves out what is farther than wanted.
-pub(crate) fn cut(hits: &mut Vec<Hit>, max_distance: Option<f32>) {
+pub(crate) fn cut(hits: &mut Vec<Found>, max_distance: Option<f32>) {
     if let Some(most) = max_distance {
         let near = hits.iter().take_while(|hit| hit.distance <= most).count();
         hits.truncate(near);
@@ -72,12 +103,12 @@ pub(crate) fn search_many(
     vectors: &[f32],
     dim: usize,
     ask: &Ask,
-) -> Result<Vec<Vec<Hit>>, Failure> {
+) -> Result<Vec<Vec<Found>>, Failure> {
     let count = vectors.len() / dim.max(1);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(count / QUERIES_A_THREAD).max(1);
     let next = AtomicUsize::new(0);
-    let found: Mutex<Vec<(usize, Vec<Hit>)>> = Mutex::new(Vec::with_capacity(count));
+    let found: Mutex<Vec<(usize, Vec<Found>)>> = Mutex::new(Vec::with_capacity(count));
     let failed: Mutex<Option<Failure>> = Mutex::new(None);
     let fail = |failure| {
         // Nobody takes another query.

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
+use nearfield::filter::{Filter, suggested_indexes};
 use nearfield::{
     Collection, CollectionConfig, Database, Durability, ErrorKind, IndexConfig, Metric, Object, Options,
     Point, PointId, Value, View, With, limits,
@@ -36,6 +37,8 @@ pub(crate) const STATE: &str = "vectors.state";
 const SLOTS: &str = "slots";
 /// Records copied at once by a compaction.
 const PAGE: usize = 1_000;
+/// Fewer records are looked at one by one before an index would be found.
+const INDEXED_FROM: u64 = 1_000;
 
 /// Where a database is and how it runs.
 #[derive(Clone, Debug)]
@@ -294,6 +297,18 @@ impl Store {
         };
         kept.upsert(vec![Point::new(SLOTS, vec![0.0]).payload(state.to_object())])?;
         Ok(())
+    }
+
+    /// Has the indexes made, in the background, that `filter` would be answered by, once there are so many records that it matters.
+    pub(crate) fn index_for(&self, filter: &Filter) {
+        let collection = self.collection();
+        let lacks = |(path, _): &(nearfield::filter::Path, _)| !collection.has_field_index(path);
+        if !suggested_indexes(filter).iter().any(lacks) || collection.view().count() < INDEXED_FROM {
+            return;
+        }
+        // Somebody is alone with the directory, or the index cannot be made: the filter is answered without it.
+        let Some(_writing) = self.writing.try_read() else { return };
+        let _ = collection.create_suggested_indexes(filter);
     }
 
     /// Makes a checkpoint: everything is in files that need no log.

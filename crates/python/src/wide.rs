@@ -2,14 +2,14 @@
 //!
 //! Slow and exact. Nobody needs it but programs that ask for everything in order of distance.
 
-use nearfield::{Hit, Metric, PointId, View, With, limits};
+use nearfield::{Metric, PointId, View, With, limits};
 
 use crate::failure::{Failure, check_signals};
-use crate::searching::{Ask, cut};
+use crate::searching::{Ask, Found, Metadata, cut};
 
 /// The nearest records, by a look at all of them.
-pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Hit>, Failure> {
-    let mut hits: Vec<Hit> = Vec::new();
+pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Found>, Failure> {
+    let mut hits: Vec<Found> = Vec::new();
     let mut after: Option<PointId> = None;
     loop {
         check_signals()?;
@@ -22,7 +22,8 @@ pub(crate) fn search(view: &View, vector: &[f32], ask: &Ask) -> Result<Vec<Hit>,
         for record in page {
             let Some((_, row)) = record.vectors.into_iter().flatten().next() else { continue };
             let distance = distance(ask.metric, vector, &row);
-            hits.push(Hit { id: record.id, distance, payload: record.payload, vectors: None });
+            let metadata = Metadata::Whole(record.payload.unwrap_or_default());
+            hits.push(Found { id: record.id, distance, metadata });
         }
     }
     hits.sort_by(|a, b| a.distance.total_cmp(&b.distance).then_with(|| a.id.cmp(&b.id)));
