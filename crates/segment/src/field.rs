@@ -43,8 +43,8 @@ const MARGIN_RANK_MIN: usize = 10;
 const MARGIN_BREADTH_FACTOR: usize = 16;
 const MARGIN_BREADTH_MIN: usize = 2_048;
 
-/// A run of rows with no more values than this is scored by its vectors: making the query ready for codes, and rescoring, cost as much.
-const RUN_VALUES_EXACT: usize = 96 << 10;
+/// Rows that lie together and have no more values than this are scored by their vectors: making the query ready for codes, and rescoring, cost as much.
+const TOGETHER_VALUES_EXACT: usize = 96 << 10;
 
 /// How hard to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -172,7 +172,7 @@ impl Field<'_> {
         let kept = kept_most(out.k());
         let is_coded = ask.depth != Depth::Exact
             && self.calibration.is_none_or(|calibration| calibration.tier != Tier::Exact);
-        let is_short = is_run(slots) && slots.len() * ask.query.len() <= RUN_VALUES_EXACT;
+        let is_short = is_dense(slots) && slots.len() * ask.query.len() <= TOGETHER_VALUES_EXACT;
         let codes = self.codes.filter(|_| is_coded && slots.len() > kept && !is_short);
         let mut work = std::mem::take(scratch.state::<Work>());
         let scored = codes.filter(|codes| codes.codec().prepare(ask.query, &mut work.prepared).is_ok());
@@ -364,9 +364,19 @@ fn scan(
 
 /// True if these slots, which ascend, have no gap.
 fn is_run(slots: &[Slot]) -> bool {
+    span(slots) == slots.len()
+}
+
+/// True if few slots are missing between these, which ascend: dead ones of a run, say.
+fn is_dense(slots: &[Slot]) -> bool {
+    span(slots) <= slots.len() + slots.len() / 4
+}
+
+/// Slots from the first to the last.
+fn span(slots: &[Slot]) -> usize {
     match (slots.first(), slots.last()) {
-        (Some(first), Some(last)) => (last.0 - first.0) as usize + 1 == slots.len(),
-        _ => false,
+        (Some(first), Some(last)) => (last.0 - first.0) as usize + 1,
+        _ => 0,
     }
 }
 
