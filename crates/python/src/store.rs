@@ -135,7 +135,8 @@ impl Opening {
             return self.share(store, wanted);
         }
         refuse_vctrs(&dir, self.place())?;
-        let options = Options::default().durability(self.durability).create(wanted.dim.is_some());
+        // Whoever writes much at once is not made to wait for its graph: searches scan what is not linked yet.
+        let options = Options::default().durability(self.durability).create(wanted.dim.is_some()).bulk(true);
         let db =
             Database::open_in(Arc::new(dir), self.place(), options).map_err(|error| match error.kind() {
                 ErrorKind::NotFound => not_found(),
