@@ -386,7 +386,7 @@ fn a_crash_while_partitions_are_sealed_and_indexed_loses_nothing() {
     c.wait_indexed().expect("indexes");
     let after = dir.ops();
     for ops in before..=after {
-        let image = dir.crash_image_at(ops, LossModel::ALL[ops as usize % LossModel::ALL.len()], ops as u64);
+        let image = dir.crash_image_at(ops, LossModel::ALL[ops % LossModel::ALL.len()], ops as u64);
         let db = open(Arc::clone(&image) as Arc<dyn Dir>);
         let c = db.collection("c").expect("opens");
         assert_eq!(db.repaired(), Vec::<String>::new(), "operation {ops}");
