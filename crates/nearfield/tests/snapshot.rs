@@ -6,7 +6,7 @@ use nearfield::{
     CollectionConfig, Database, ErrorKind, Metric, Object, Options, Point, PointId, Query, Record, Snapshot,
     View, With,
 };
-use nearfield_platform::{Dir, FaultyDir, LossModel, MemoryDir};
+use nearfield_platform::{Dir, FaultyDir, LossModel, MemoryDir, RealDir};
 
 fn quiet() -> Options {
     let mut options = Options { background: false, ..Options::default() };
@@ -128,5 +128,5 @@ fn where_there_is_no_database_there_is_no_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     assert_eq!(Snapshot::open(folder.path().join("none")).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(Snapshot::open(folder.path()).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(RealDir::open(folder.path(), false).unwrap().list("").unwrap(), []);
 }
