@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn wrong_words_are_refused_before_anything_is_built() {
         assert!(message("rivals --data x").contains(
-            "there is no benchmark \"rivals\" yet; there are flat, import, open, kernels, index, turnover, gates, peers"
+            "there is no benchmark \"rivals\" yet; there are flat, import, open, filters, tenants, kernels, index, turnover, gates, peers"
         ));
         assert!(message("").contains("wants a name"));
         assert!(message("flat --data x --fast").contains("--fast"));

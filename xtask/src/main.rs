@@ -40,7 +40,7 @@ cargo xtask TASK
   tidy                          check the rules that no compiler checks (also: cargo test -p xtask)
        [--formats]              print the format constants as docs/format.md must hold them
   ci                            everything CI runs, in its order; stops at the first failure
-  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, kernels, and those below)
+  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, filters, tenants, kernels, and those below)
         [--json FILE]           also write the figures as JSON
         [--check]               fail where a figure misses benches/goals.toml
         [--dir DIR]             where the database is written (default: the build's target folder)

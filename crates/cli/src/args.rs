@@ -276,6 +276,9 @@ pub(crate) enum CollectionAction {
         /// A named vector, once for each
         #[arg(long, value_name = "NAME:DIM[:METRIC]")]
         vector: Vec<String>,
+        /// Payload field that says whose a point is: points with one text there (FIELD:integer: one integer) are stored together
+        #[arg(long, value_name = "FIELD[:KIND]")]
+        partition_by: Option<String>,
     },
     /// Delete a collection with all its points
     Delete {

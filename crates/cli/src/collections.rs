@@ -2,7 +2,7 @@
 //!
 //! **It refuses** to delete through an alias.
 
-use nearfield::{Collection, CollectionConfig, Database, Durability, Metric};
+use nearfield::{Collection, CollectionConfig, Database, Durability, FieldKind, Metric};
 use serde_json::{Value as Json, json};
 
 use crate::args::{CollectionAction, Collections};
@@ -20,8 +20,9 @@ pub(crate) fn run(screen: &Screen, command: &Collections) -> Outcome<()> {
     };
     match &command.action {
         None => list(screen, &database)?,
-        Some(CollectionAction::Create { name, dim, metric, vector }) => {
-            create(screen, &database, name, configuration(*dim, (*metric).into(), vector)?)?;
+        Some(CollectionAction::Create { name, dim, metric, vector, partition_by }) => {
+            let config = configuration(*dim, (*metric).into(), vector)?;
+            create(screen, &database, name, partitioned(config, partition_by.as_deref())?)?;
         }
         Some(CollectionAction::Delete { name }) => delete(screen, &database, name)?,
         Some(CollectionAction::Alias { alias, collection }) => {
@@ -65,6 +66,19 @@ fn configuration(dim: Option<u64>, metric: Metric, named: &[String]) -> Outcome<
         });
     }
     config.ok_or_else(|| Failure::invalid("a collection needs a vector: give --dim or --vector"))
+}
+
+/// With the field that was typed for tenants: `FIELD`, or `FIELD:KIND`.
+fn partitioned(config: CollectionConfig, typed: Option<&str>) -> Outcome<CollectionConfig> {
+    let Some(typed) = typed else { return Ok(config) };
+    let (field, kind) = typed.rsplit_once(':').unwrap_or((typed, FieldKind::Keyword.name()));
+    match FieldKind::from_name(kind) {
+        Some(kind) => Ok(config.partition_by_kind(field, kind)),
+        None => {
+            Err(Failure::invalid(format!("--partition-by is {typed:?}: FIELD or FIELD:KIND was expected"))
+                .advise("kinds are keyword and integer"))
+        }
+    }
 }
 
 fn create(screen: &Screen, database: &Database, name: &str, config: CollectionConfig) -> Outcome<()> {
@@ -119,7 +133,11 @@ fn describe(config: &CollectionConfig) -> String {
         let name = if name.is_empty() { String::new() } else { format!("{} ", clean(name)) };
         format!("{name}{} {}", vector.dim, vector.metric)
     });
-    vectors.collect::<Vec<_>>().join(", ")
+    let mut described = vectors.collect::<Vec<_>>().join(", ");
+    if let Some(partition) = config.partition() {
+        described += &format!(", by {}", clean(&partition.path));
+    }
+    described
 }
 
 fn vectors_json(config: &CollectionConfig) -> Json {

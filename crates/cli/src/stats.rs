@@ -34,6 +34,7 @@ fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
         ("indexes found damaged and built anew", thousands(stats.damaged_indexes)),
         ("indexes of payload fields", thousands(stats.field_indexes)),
         ("of these not whole yet: filters read payloads too", thousands(stats.unbuilt_field_indexes)),
+        ("graphs of large tenants", thousands(stats.partition_graphs)),
         ("memory of rows not sealed yet", bytes(stats.memory_bytes)),
         ("memory of indexes, mapped files left out", bytes(stats.index_memory_bytes)),
         ("on disk: vectors", bytes(stats.disk.vectors)),
@@ -90,6 +91,7 @@ fn stats_json(name: &str, stats: &nearfield::Stats) -> Json {
         "damaged_indexes": stats.damaged_indexes,
         "field_indexes": stats.field_indexes,
         "unbuilt_field_indexes": stats.unbuilt_field_indexes,
+        "partition_graphs": stats.partition_graphs,
         "index_memory_bytes": stats.index_memory_bytes,
         "memory_bytes": stats.memory_bytes,
         "disk": {

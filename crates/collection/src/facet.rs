@@ -55,7 +55,7 @@ impl View {
     /// a point has twice once. An index of the values makes it fast and changes nothing else.
     ///
     /// Without `exact`, the rarest values are given up where all of them take more than [`FACET_BYTES_MAX`]: counts are then too low, by no more
-    /// than the rarest value left out had when it was given up, each time.
+    /// than the most frequent value left out had when it was given up, each time.
     ///
     /// # Errors
     ///

@@ -48,12 +48,13 @@ impl View {
     /// most `group_size` points each. A point with several values is in several groups, one without any in none. An index of the values makes
     /// it fast and changes nothing else.
     ///
-    /// Groups are looked for in 32 searches at most, each of which passes over the groups known by then: fewer are found only where the
-    /// nearest points of each are as many as one search finds.
+    /// Groups are looked for in 32 searches at most, each of which passes over the groups known by then; as many more as there are groups may be needed to
+    /// fill them. Fewer are found than there are only where a search of 10,000 points meets no value that names a new one.
     ///
     /// # Errors
     ///
-    /// [`crate::ErrorKind::Invalid`] if groups and points together are past the limit of results, else as [`View::search`].
+    /// [`crate::ErrorKind::Invalid`] if groups and points together are past the limit of results, or the values found are longer together than those of a
+    /// filter may be; else as [`View::search`].
     pub fn search_groups(&self, query: &Query<'_>, group_by: &Path, group_size: usize) -> Result<Vec<Group>> {
         check_limit(query.limit)?;
         if group_size == 0 {
@@ -92,13 +93,15 @@ impl GroupSearch<'_> {
             if groups.len() >= self.query.limit {
                 break;
             }
+            // What was found before is passed over unless it has another value too: such points are no news of the groups known.
+            let before = groups.len();
             let known = groups.iter().map(|open| open.value.clone()).collect();
-            let others = (!groups.is_empty()).then_some(Test::Except(known));
-            let hits = self.round(limit, others)?;
+            let hits = self.round(limit, Test::Except(known))?;
             for hit in &hits {
                 for value in self.values_of(&hit.id)? {
                     match places.get(&value) {
-                        Some(&place) => self.put(&mut groups[place], hit),
+                        Some(&place) if place >= before => self.put(&mut groups[place], hit),
+                        Some(_) => {}
                         None if groups.len() < self.query.limit => {
                             places.insert(value.clone(), groups.len());
                             groups.push(Open { value, hits: vec![(hit.id.clone(), hit.distance)] });
@@ -107,7 +110,7 @@ impl GroupSearch<'_> {
                     }
                 }
             }
-            if hits.len() < limit {
+            if hits.len() < limit || limit == LIMIT_MAX && groups.len() == before {
                 break;
             }
             limit = round_points(limit);
@@ -127,7 +130,7 @@ impl GroupSearch<'_> {
                 break;
             }
             limit = round_points(limit.max(lacking.len() * self.size));
-            let hits = self.round(limit, Some(Test::Any(lacking.keys().cloned().collect())))?;
+            let hits = self.round(limit, Test::Any(lacking.keys().cloned().collect()))?;
             for hit in &hits {
                 for place in self.values_of(&hit.id)?.iter().filter_map(|value| lacking.get(value)) {
                     self.put(&mut groups[*place], hit);
@@ -140,14 +143,11 @@ impl GroupSearch<'_> {
         Ok(())
     }
 
-    /// The nearest points whose values pass `test`, ids and distances only.
-    fn round(&self, limit: usize, test: Option<Test>) -> Result<Vec<Hit>> {
-        let filter = test.map(|test| {
-            let filter = self.query.filter.cloned().unwrap_or_default();
-            filter.must([Condition::field(self.path.clone(), test)])
-        });
-        let filter = filter.as_ref().or(self.query.filter);
-        self.view.search(&Query { limit, with: With::NOTHING, filter, ..*self.query })
+    /// The nearest points with a value that passes `test`, ids and distances only.
+    fn round(&self, limit: usize, test: Test) -> Result<Vec<Hit>> {
+        let filter = self.query.filter.cloned().unwrap_or_default();
+        let filter = filter.must([Condition::field(self.path.clone(), test)]);
+        self.view.search(&Query { limit, with: With::NOTHING, filter: Some(&filter), ..*self.query })
     }
 
     /// Adds a point to a group that has room, once.

@@ -209,8 +209,10 @@ impl Collection {
             }
             match self.linking(self.shard.create_field_index(&path, &kind.config())) {
                 Ok(is_new) => created += usize::from(is_new),
-                // Another one was faster, or there are as many as there may be.
-                Err(error) if matches!(error.kind(), ErrorKind::Exists | ErrorKind::Invalid) => {}
+                // Another one was faster.
+                Err(error) if error.kind() == ErrorKind::Exists => {}
+                // There are as many as there may be.
+                Err(error) if error.kind() == ErrorKind::Invalid => break,
                 Err(error) => return Err(error),
             }
         }

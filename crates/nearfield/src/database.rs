@@ -22,7 +22,7 @@ use crate::options::Options;
 
 const LOCK_FILE: &str = "LOCK";
 pub(crate) const CATALOG_FOLDER: &str = "catalog";
-const COLLECTIONS_FOLDER: &str = "collections";
+pub(crate) const COLLECTIONS_FOLDER: &str = "collections";
 /// How many ticks the end of a database in this process is waited for: two seconds.
 const LOCK_TRIES: u32 = 100;
 const TICK: Duration = Duration::from_millis(20);

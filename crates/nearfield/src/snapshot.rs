@@ -21,7 +21,7 @@ use nearfield_platform::{
 };
 use parking_lot::Mutex;
 
-use crate::database::{CATALOG_FOLDER, Database};
+use crate::database::{CATALOG_FOLDER, COLLECTIONS_FOLDER, Database};
 use crate::options::Options;
 
 /// How often the directory is taken down before a writer that leaves it no rest is reported.
@@ -80,8 +80,11 @@ impl Snapshot {
     /// As [`Snapshot::open`].
     pub fn open_in(dir: Arc<dyn Dir>, place: &str) -> Result<Snapshot> {
         let snapshot = Snapshot { dir, place: place.to_owned(), clock: Options::default().collections.clock };
-        snapshot.collections()?;
-        Ok(snapshot)
+        let entries = snapshot.dir.list("").map_err(|e| Error::io(format!("looking into '{place}'"), e))?;
+        match entries.iter().any(|entry| entry.name == CATALOG_FOLDER) {
+            true => Ok(snapshot),
+            false => Err(Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'"))),
+        }
     }
 
     /// The names of all collections, sorted.
@@ -114,9 +117,17 @@ impl Snapshot {
             let overlay = Arc::new(Overlay::new(self.pin()?));
             let options = Options { background: false, create: false, ..Options::default() };
             let asked = Database::open_in(Arc::clone(&overlay) as Arc<dyn Dir>, &self.place, options)
-                .and_then(|db| ask(&db).inspect(|_| overlay.freeze()));
+                .and_then(|db| {
+                    let answer = ask(&db);
+                    // Whatever came of it, nothing is written any more: closing costs nothing.
+                    overlay.freeze();
+                    answer
+                });
             match asked {
-                Err(error) if looks > 1 && error.kind() != ErrorKind::NotFound => {
+                // Only these can come of files that were taken down while a writer changed them.
+                Err(error)
+                    if looks > 1 && matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable) =>
+                {
                     looks -= 1;
                     self.clock.sleep(PAUSE);
                 }
@@ -127,22 +138,19 @@ impl Snapshot {
 
     /// Takes the directory down, with one catalog.
     fn pin(&self) -> Result<Pinned> {
-        let catalog = || -> Vec<String> {
-            let entries = self.dir.list(CATALOG_FOLDER).unwrap_or_default();
-            entries.into_iter().map(|entry| entry.name).collect()
-        };
         for _ in 0..TRIES {
-            let before = catalog();
-            match Pinned::of(&*self.dir) {
-                Ok(pinned) if catalog() == before => return Ok(pinned),
-                // The writer removed a file or changed the catalog.
-                Ok(_) => {}
+            let pinned = Pinned::of(&*self.dir, &[CATALOG_FOLDER, COLLECTIONS_FOLDER])
+                .and_then(|pinned| Ok(pinned.is_of_one_moment(&*self.dir)?.then_some(pinned)));
+            match pinned {
+                Ok(Some(pinned)) => return Ok(pinned),
+                // The writer removed a file, or changed the catalog or a manifest.
+                Ok(None) => {}
                 Err(error) if error.kind() == IoKind::NotFound => {}
                 Err(error) => return Err(Error::io(format!("reading '{}'", self.place), error)),
             }
             self.clock.sleep(PAUSE);
         }
-        let context = format!("the catalog of '{}' is rewritten all the time: try again later", self.place);
+        let context = format!("'{}' is rewritten all the time: try again later", self.place);
         Err(Error::new(ErrorKind::Busy, context))
     }
 }
@@ -156,12 +164,21 @@ struct Pinned {
 }
 
 impl Pinned {
-    /// Reads every file: sealed ones are mapped, the others copied.
-    fn of(dir: &dyn Dir) -> io::Result<Pinned> {
+    /// Reads every file in these folders: sealed ones are mapped, the others copied. What else lies in the directory is left alone, and so
+    /// is what a writer has not finished.
+    fn of(dir: &dyn Dir, folders: &[&str]) -> io::Result<Pinned> {
         let mut pinned = Pinned::default();
-        let mut open = vec![String::new()];
+        let top = dir.list("")?;
+        let known = |entry: &Entry| entry.is_dir && folders.contains(&&*entry.name);
+        let top: Vec<Entry> = top.into_iter().filter(known).collect();
+        let mut open: Vec<String> = top.iter().map(|entry| entry.name.clone()).collect();
+        pinned.folders.insert(String::new(), top);
         while let Some(folder) = open.pop() {
-            let entries = dir.list(&folder)?;
+            let mut entries = dir.list(&folder)?;
+            if folder.ends_with("/staging") {
+                entries.clear();
+            }
+            entries.retain(|entry| !entry.name.ends_with(".tmp"));
             for entry in &entries {
                 let path = inside(&folder, &entry.name);
                 match entry.is_dir {
@@ -175,6 +192,21 @@ impl Pinned {
             pinned.folders.insert(folder, entries);
         }
         Ok(pinned)
+    }
+
+    /// True if every manifest that was there is the one that is there now: logs and segments belong to what was read.
+    fn is_of_one_moment(&self, dir: &dyn Dir) -> io::Result<bool> {
+        let manifests = |entries: &[Entry]| -> BTreeSet<String> {
+            let names = entries.iter().map(|entry| entry.name.clone());
+            names.filter(|name| name.starts_with("MANIFEST") && !name.ends_with(".tmp")).collect()
+        };
+        for (folder, entries) in &self.folders {
+            let before = manifests(entries);
+            if !before.is_empty() && manifests(&dir.list(folder)?) != before {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn open(&self, path: &str) -> io::Result<Region> {
@@ -382,7 +414,7 @@ mod tests {
 
     #[test]
     fn it_is_a_directory_like_any_other() {
-        conformance::dir(&|| Arc::new(Overlay::new(Pinned::of(&*MemoryDir::new()).unwrap())));
+        conformance::dir(&|| Arc::new(Overlay::new(Pinned::of(&*MemoryDir::new(), &[]).unwrap())));
     }
 
     fn below() -> Arc<MemoryDir> {
@@ -403,7 +435,7 @@ mod tests {
     #[test]
     fn changes_stay_above() {
         let below = below();
-        let overlay = Overlay::new(Pinned::of(&*below).unwrap());
+        let overlay = Overlay::new(Pinned::of(&*below, &["a"]).unwrap());
         assert_eq!(&overlay.open("a/b/two").unwrap()[..], b"a/b/two");
         overlay.replace("a/one", b"new").unwrap();
         overlay.create("a/b/three").unwrap().write_at(0, &[b"x"]).unwrap();
@@ -426,7 +458,7 @@ mod tests {
 
     #[test]
     fn what_was_removed_may_be_made_again() {
-        let overlay = Overlay::new(Pinned::of(&*below()).unwrap());
+        let overlay = Overlay::new(Pinned::of(&*below(), &["a"]).unwrap());
         overlay.remove("a/one").unwrap();
         overlay.create("a/one").unwrap().write_at(0, &[b"again"]).unwrap();
         assert_eq!(&overlay.open("a/one").unwrap()[..], b"again");

@@ -49,7 +49,7 @@ const TOGETHER_VALUES_EXACT: usize = 96 << 10;
 /// How hard to look.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Depth {
-    /// As hard as is needed for a recall of 0.99; before that was measured, 64 candidates, or twice the results.
+    /// As hard as is needed for a recall of 0.99: [`Depth::Recall`] with that.
     #[default]
     Auto,
     /// Keep this many candidates open, known as `ef`.
@@ -223,19 +223,24 @@ impl Field<'_> {
         work.slots.extend(hits[..count].iter().map(|hit| hit.slot));
     }
 
+    /// Whether there is a graph, and walking it is worth while where `admitted` rows count: among many dead rows, or for very many results, a
+    /// walk meets too few of them.
+    pub(crate) fn is_worth_walking(&self, admitted: u64, k: usize) -> bool {
+        let admitted = admitted.min(self.linked.into());
+        let is_large = self.linked >= GRAPH_ROWS_MIN && admitted >= u64::from(GRAPH_ROWS_MIN);
+        self.graph.is_some() && is_large && (k as u64) < admitted / 4
+    }
+
     /// The graph and how hard to look, where walking is worth while.
     fn plan(&self, ask: &FieldAsk<'_>, k: usize) -> Option<(&dyn VectorIndex, Effort)> {
-        let graph = self.graph.filter(|_| self.linked >= GRAPH_ROWS_MIN)?;
-        // Among many dead rows, or for very many results, a walk meets too few that count.
-        let admitted = ask.admit.estimate().within(self.linked.into()).likely;
-        if admitted < u64::from(GRAPH_ROWS_MIN) || k as u64 >= admitted / 4 {
-            return None;
-        }
+        let graph = self.graph.filter(|_| self.is_worth_walking(ask.admit.estimate().likely, k))?;
         let effort = match ask.depth {
             Depth::Exact => return None,
             Depth::Breadth(breadth) => Effort::Breadth(breadth),
             Depth::Margin(share) => self.margin(ask.query, k, share),
-            Depth::Auto => self.effort(ask.query, k, RECALL_AUTO).unwrap_or_default(),
+            Depth::Auto => self
+                .effort(ask.query, k, RECALL_AUTO)
+                .unwrap_or_else(|| Effort::Breadth(unmeasured_breadth(RECALL_AUTO, k))),
             Depth::Recall(recall) => self
                 .effort(ask.query, k, recall)
                 .unwrap_or_else(|| Effort::Breadth(unmeasured_breadth(recall, k))),

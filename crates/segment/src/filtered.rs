@@ -103,6 +103,8 @@ pub enum Plan {
     Nothing,
     /// Every row that passes was scored.
     Scan,
+    /// Every row was scored, for want of a graph, and those good enough were asked whether they pass: reading all payloads costs more.
+    ScanThenTest,
     /// The graph was walked, and the candidates good enough were asked whether they pass.
     Walk,
     /// A walk met too few rows that pass, or too much work, and was given up for a scan.
@@ -115,6 +117,7 @@ impl fmt::Display for Plan {
             Plan::Unfiltered => "unfiltered",
             Plan::Nothing => "nothing",
             Plan::Scan => "scan",
+            Plan::ScanThenTest => "scan, then test",
             Plan::Walk => "walk",
             Plan::WalkThenScan => "walk, then scan",
         })
@@ -430,7 +433,7 @@ pub(crate) fn search(
     let costs = Costs::new(&passing, ask.limit);
     let place = (ask.depth != Depth::Exact).then(|| costs.place(&passing, ask)).flatten();
     if let Some(place) = place {
-        work.plan = Plan::Walk;
+        work.plan = if place.has_graph { Plan::Walk } else { Plan::ScanThenTest };
         let (found, stats) = walk(&passing, &place, ask, &costs, budget, scratch)?;
         work.stats += stats;
         if let Some(mut found) = found.filter(|found| found.len() == ask.limit) {
@@ -463,26 +466,47 @@ impl Costs {
 
     /// Of a walk where `share` of the rows it meets pass.
     fn walk(&self, share: f64) -> f64 {
-        let share = share.max(f64::MIN_POSITIVE);
-        let tests = if self.is_doubtful { TEST_COST * TESTED / share } else { 0.0 };
-        self.results * (WALK_COST * (WALK_DISTANCES + WALK_DISTANCES_PASSING / share) + tests)
+        let distances = WALK_DISTANCES + WALK_DISTANCES_PASSING / share.max(f64::MIN_POSITIVE);
+        self.results * WALK_COST * distances + self.tests(share)
+    }
+
+    /// Of the tests of a search that asks about good candidates only.
+    fn tests(&self, share: f64) -> f64 {
+        if self.is_doubtful { self.results * TEST_COST * TESTED / share.max(f64::MIN_POSITIVE) } else { 0.0 }
     }
 
     /// Where a walk is expected to cost less than scoring every row that passes: of two such graphs the one where it costs least.
     fn place<'p>(&self, passing: &'p Passing<'_>, ask: &Ask<'_>) -> Option<Place<'p>> {
         let likely = passing.estimate.likely.min(passing.may());
-        let whole = self.walk(likely as f64 / f64::from(passing.rows.max(1)));
+        let share = likely as f64 / f64::from(passing.rows.max(1));
+        let field = passing.segment.field(ask.vector);
+        let has_graph = field.is_worth_walking(passing.may(), ask.limit);
+        let whole = match has_graph {
+            true => self.walk(share),
+            false if self.is_doubtful => f64::from(passing.rows) + self.tests(share),
+            // Those that pass are known, and no more than all.
+            false => f64::INFINITY,
+        };
         let (own, place) = match passing.partition(ask) {
             Some((partition, inside, strays)) => {
                 let tested = (1.0 + TEST_COST) * strays.len() as f64;
                 let rows = partition.rows().len() as u64;
                 let cost = PARTITION_COST * self.walk(inside as f64 / rows as f64) + tested;
                 let passes_whole = inside == rows && passing.doubts() == 0;
-                (cost, Place { partition: Some(partition), strays, passes_whole, cost: PARTITION_COST })
+                (
+                    cost,
+                    Place {
+                        partition: Some(partition),
+                        strays,
+                        passes_whole,
+                        has_graph: true,
+                        cost: PARTITION_COST,
+                    },
+                )
             }
-            None => (f64::INFINITY, Place::whole()),
+            None => (f64::INFINITY, Place::whole(has_graph)),
         };
-        let place = if own <= whole { place } else { Place::whole() };
+        let place = if own <= whole { place } else { Place::whole(has_graph) };
         (own.min(whole) < self.scan).then_some(place)
     }
 }
@@ -494,13 +518,15 @@ struct Place<'p> {
     strays: RoaringBitmap,
     /// Every row of the partition passes, if it is visible.
     passes_whole: bool,
+    /// False where all rows are scored for want of a graph.
+    has_graph: bool,
     /// What a walk costs, where one of the whole segment costs 1.
     cost: f64,
 }
 
 impl Place<'_> {
-    fn whole() -> Self {
-        Place { partition: None, strays: RoaringBitmap::new(), passes_whole: false, cost: 1.0 }
+    fn whole(has_graph: bool) -> Self {
+        Place { partition: None, strays: RoaringBitmap::new(), passes_whole: false, has_graph, cost: 1.0 }
     }
 }
 
@@ -546,13 +572,15 @@ fn walk(
 ) -> Result<(Option<Vec<Found>>, Stats), SearchError> {
     let check = || {
         let (tested, passed) = passing.asked();
-        let is_hopeless =
-            tested >= TESTED_MIN && place.cost * costs.walk((passed + 1) as f64 / tested as f64) > costs.scan;
+        let is_hopeless = place.has_graph
+            && tested >= TESTED_MIN
+            && place.cost * costs.walk((passed + 1) as f64 / tested as f64) > costs.scan;
         budget.check().err().or(is_hopeless.then_some(Stopped::Budget))
     };
     // Whatever is hoped for, a walk that has cost as much as a scan ends.
-    // One where all pass ends as one without a filter does.
-    let guard = if place.passes_whole { u64::MAX } else { (costs.scan / (place.cost * WALK_COST)) as u64 };
+    // One where all pass ends as one without a filter does, and a look at all rows at their end.
+    let is_bound = place.passes_whole || !place.has_graph;
+    let guard = if is_bound { u64::MAX } else { (costs.scan / (place.cost * WALK_COST)) as u64 };
     let guarded = Budget::unlimited().with_distances_max(guard.min(budget.left())).with_check(&check);
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.

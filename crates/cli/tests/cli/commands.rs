@@ -126,6 +126,23 @@ fn several_vectors_a_point() {
 }
 
 #[test]
+fn a_collection_may_belong_to_tenants() {
+    let place = Place::new();
+    assert!(
+        place
+            .text("collections db create c --dim 2 --partition-by owner:integer")
+            .contains("2 cosine, by owner")
+    );
+    let index = place.json("index db c")["indexes"][0].clone();
+    assert_eq!((&index["field"], &index["kind"]), (&json!("owner"), &json!("integer")));
+    assert_eq!(place.json("stats db c")["partition_graphs"], 0);
+    assert_eq!(place.error("index db c drop owner")["kind"], "Invalid");
+    let error = place.error("collections db create d --dim 2 --partition-by owner:colour");
+    assert_eq!(error["advice"], "kinds are keyword and integer");
+    assert_eq!(place.error("collections db create d --dim 2 --partition-by a[]")["kind"], "Invalid");
+}
+
+#[test]
 fn a_search_explains_itself() {
     let place = filled();
     let asked = format!("search db c --like k7 --explain {BELOW_100}");

@@ -4,10 +4,12 @@
 
 use nearfield_collection::FieldKind;
 
+use nearfield_types::limits::FIELD_INDEXES_MAX;
+
 use super::{ConditionRef, Filter, Key, Leaf, Path, Scalar, Test};
 
 /// For each field that `filter` asks about the kind of index that answers it, in the order of the filter; the first question to a field
-/// decides. Conditions inside `nested` are left out. O(conditions).
+/// decides. Conditions inside `nested` are left out, and so is what comes after as many fields as may have an index. O(conditions).
 ///
 /// ```
 /// use nearfield::FieldKind;
@@ -19,7 +21,7 @@ use super::{ConditionRef, Filter, Key, Leaf, Path, Scalar, Test};
 /// # Ok::<(), nearfield::filter::PathError>(())
 /// ```
 pub fn suggested_indexes(filter: &Filter) -> Vec<(Path, FieldKind)> {
-    let mut found: Vec<(Path, FieldKind)> = Vec::new();
+    let mut found: Vec<(&Path, FieldKind)> = Vec::new();
     let mut open = vec![filter.view()];
     while let Some(filter) = open.pop() {
         for condition in filter.clauses().into_iter().flat_map(|clause| clause.to_vec()) {
@@ -27,14 +29,16 @@ pub fn suggested_indexes(filter: &Filter) -> Vec<(Path, FieldKind)> {
                 ConditionRef::Filter(inner) => open.push(inner),
                 ConditionRef::Nested(..) => {}
                 ConditionRef::Leaf(leaf) => {
-                    let asked =
-                        suggested(leaf).filter(|(path, _)| found.iter().all(|(known, _)| known != *path));
-                    found.extend(asked.map(|(path, kind)| (path.clone(), kind)));
+                    // So few that looking through them costs less than a set of them.
+                    let has_room = found.len() < FIELD_INDEXES_MAX;
+                    let is_new = |path: &Path| has_room && found.iter().all(|(known, _)| *known != path);
+                    let asked = suggested(leaf).filter(|(path, _)| is_new(path));
+                    found.extend(asked);
                 }
             }
         }
     }
-    found
+    found.into_iter().map(|(path, kind)| (path.clone(), kind)).collect()
 }
 
 fn suggested(leaf: &Leaf) -> Option<(&Path, FieldKind)> {

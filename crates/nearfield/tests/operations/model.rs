@@ -189,7 +189,7 @@ pub(crate) fn check_groups(c: &Collection, model: &Model) {
             .map(|(id, stored)| (distance(stored), *id, stored))
             .collect();
         near.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        for (limit, size) in [(3, 2), (100, 4), (1, 50), (0, 1)] {
+        for (limit, size) in [(3, 2), (3, 5), (100, 4), (1, 50), (0, 1)] {
             let mut expected: Vec<(Key, Vec<u64>)> = Vec::new();
             for (_, id, stored) in &near {
                 for key in keys(stored).into_iter().filter(|key| !matches!(key, Key::Bool(_))) {
