@@ -31,7 +31,8 @@ const DEPTHS: &[(&str, Depth)] = &[
     ("margin .10", Depth::Margin(0.10)),
     ("margin .15", Depth::Margin(0.15)),
     ("default", Depth::Auto),
-    ("margin .40", Depth::Margin(0.40)),
+    ("margin .20", Depth::Margin(0.20)),
+    ("margin .30", Depth::Margin(0.30)),
 ];
 
 /// What one depth reached in one cell.
@@ -119,7 +120,8 @@ fn plans(cell: &Cell, set: &DataSet, collection: &Collection) -> Result<Vec<(Str
     for query in 0..set.queries.rows {
         let filter = parse(cell.filter(query))?;
         let explanation = collection.explain(&Query::new(set.queries.row(query), K).filter(&filter))?;
-        for segment in explanation.segments {
+        // Nothing is to be said of memory that holds no rows.
+        for segment in explanation.segments.iter().filter(|segment| segment.rows > 0) {
             *counts.entry(segment.work.plan.to_string()).or_default() += 1;
         }
     }
