@@ -18,7 +18,7 @@ use nearfield::{
 };
 
 use crate::failure::{Failure, check_signals};
-use crate::store::{Store, point_of};
+use crate::store::{Store, existing, point_of};
 
 const INTENT: &str = "vectors.intent";
 const LISTING: &str = "vectors.listing";
@@ -43,7 +43,7 @@ pub(crate) fn write(store: &Store, points: Vec<Point>, new: bool) -> Result<(), 
 }
 
 fn write_one(store: &Store, points: Vec<Point>, new: bool) -> Result<(), Failure> {
-    let _writing = store.writing.read();
+    let _writing = store.shared()?;
     let collection = store.collection();
     if !new {
         collection.upsert(points)?;
@@ -62,13 +62,13 @@ fn write_one(store: &Store, points: Vec<Point>, new: bool) -> Result<(), Failure
 }
 
 fn write_parts(store: &Store, parts: Vec<Vec<Point>>, new: bool) -> Result<(), Failure> {
-    let _alone = store.writing.write();
+    let alone = store.alone()?;
     let (db, collection) = (store.database(), store.collection());
     let view = collection.view();
     if new && let Some(point) = parts.iter().flatten().find(|point| view.contains(&point.id)) {
         return Err(Failure::exists(&point.id.to_string()));
     }
-    let shown = Held::new(store);
+    alone.begin();
     let written = begin(db, &collection, &parts).and_then(|()| {
         for part in parts {
             check_signals()?;
@@ -78,27 +78,21 @@ fn write_parts(store: &Store, parts: Vec<Vec<Point>>, new: bool) -> Result<(), F
         collection.sync()?;
         Ok(())
     });
-    let ended = match written {
-        Ok(()) => finish(db).map_err(Failure::from),
-        Err(failure) => recover(db, &collection).map_err(Failure::from).and(Err(failure)),
-    };
-    drop(shown);
+    let ended = written.and_then(|()| commit(db));
+    if ended.is_ok() {
+        alone.reveal();
+    }
+    // If it fails, readers go on seeing what they see, and the next write begins with it.
+    let _ = alone.settle();
     ended
 }
 
-/// Readers see what was before as long as this lives.
-struct Held<'a>(&'a Store);
-
-impl<'a> Held<'a> {
-    fn new(store: &'a Store) -> Self {
-        store.hold();
-        Held(store)
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.reveal();
+/// From here on the batch stands.
+fn commit(db: &Database) -> Result<(), Failure> {
+    match db.delete_collection(LISTING) {
+        // It may have failed at something that comes after that.
+        Err(error) if db.collections().iter().any(|name| name == LISTING) => Err(error.into()),
+        _ => Ok(()),
     }
 }
 
@@ -186,16 +180,8 @@ fn finish(db: &Database) -> nearfield::Result<()> {
     Ok(())
 }
 
-fn existing(db: &Database, name: &str) -> nearfield::Result<Option<Collection>> {
-    match db.collection(name) {
-        Ok(collection) => Ok(Some(collection)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
 /// Parts that the engine takes whole.
-fn split(points: Vec<Point>) -> Vec<Vec<Point>> {
+pub(crate) fn split(points: Vec<Point>) -> Vec<Vec<Point>> {
     let most = points.len().min(limits::BATCH_POINTS_MAX);
     let mut parts: Vec<Vec<Point>> = Vec::new();
     let (mut part, mut bytes) = (Vec::with_capacity(most), 0);

@@ -14,6 +14,7 @@ use crate::export::Pages;
 use crate::failure::{Failure, type_error};
 use crate::figures;
 use crate::fork::check_opening;
+use crate::glance::is_there;
 use crate::handle::Handle;
 use crate::import;
 use crate::later::Later;
@@ -29,7 +30,8 @@ use crate::vectors::{Batch, Vector};
 /// dim: how many numbers a vector has, 1 to 65536. Needed to create; may be left out to open.
 /// metric: "cosine" (the default), "euclidean" or "l2" (squared), "dot" or "dot_product". A lower distance is closer.
 /// m: links of a node of the graph, 2 to 128 (16); ef_construction: candidates looked at for them (200). Both count at creation only.
-/// quantize: faster searches that find a few neighbours less; remembered in the directory. Distances stay exact.
+/// quantize: searches content with a recall of 0.95, faster; remembered in the directory. Distances stay exact. It is a setting of searches
+///     alone: what is stored does not depend on it, and a search that says `ef_search` looks as far as that says.
 /// read_only: looks at what is there now, without the write lock and beside a writer in another process.
 /// durability: "process" (a write that has returned survives a crash of the process; power loss after at most 200 ms or so) or
 ///     "sync" (it survives power loss).
@@ -204,7 +206,8 @@ impl Database {
         now(py, operations::delete(&self.handle, id)?)
     }
 
-    /// Deletes records; returns how many existed.
+    /// Deletes records; returns how many existed. Up to 10,000 ids are deleted whole or not at all; more are deleted in steps of so many,
+    /// and an error or the end of the process may come between them.
     fn delete_many(&self, py: Python<'_>, ids: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
         now(py, operations::delete_many(&self.handle, ids)?)
     }
@@ -253,7 +256,8 @@ impl Database {
         now(py, operations::close(&self.handle))
     }
 
-    /// Has this handle search quantised: faster, and a few neighbours may be missed. Distances stay exact.
+    /// Has this handle search for a recall of 0.95: faster, and a few neighbours may be missed. Distances stay exact. It has no effect on
+    /// searches that say `ef_search`.
     fn enable_quantized_search(&self) {
         self.handle.quantized.store(true, Ordering::Relaxed);
     }
@@ -266,7 +270,8 @@ impl Database {
     /// Figures by name: num_vectors, num_deleted, num_layers, avg_degree_layer0, max_degree_layer0, min_degree_layer0,
     /// memory_vectors_bytes, memory_graph_bytes, memory_quantized_bytes, uses_brute_force, uses_quantized_search.
     ///
-    /// Layers and degrees are those of the graph, 0 where there is none yet: few records are all looked at.
+    /// Layers and degrees are those of the graph, 0 where there is none yet: few records are all looked at. uses_quantized_search is the
+    /// setting of this handle, as quantized_search is; memory_quantized_bytes are the codes that walks score by, which there are either way.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let figures = py.detach(|| figures::gather(&self.handle))?;
         figures.dict(py)
@@ -360,10 +365,17 @@ impl Database {
         exc_val: Option<&Bound<'_, PyAny>>,
         exc_tb: Option<&Bound<'_, PyAny>>,
     ) -> PyResult<bool> {
-        // An exception is not ours to swallow.
-        let _ = (exc_type, exc_val, exc_tb);
-        now(py, operations::leave(&self.handle))?;
-        Ok(false)
+        let _ = (exc_type, exc_tb);
+        // An exception is not ours to swallow, nor to hide behind another one.
+        match (now(py, operations::leave(&self.handle)), exc_val) {
+            (Err(error), Some(raised)) => {
+                // Python 3.10 has no notes.
+                let _ =
+                    raised.call_method1("add_note", (format!("leaving the database failed too: {error}"),));
+                Ok(false)
+            }
+            (left, _) => left.map(|_| false),
+        }
     }
 
     fn __repr__(&self, py: Python<'_>) -> String {
@@ -438,6 +450,13 @@ fn metric_named(name: &str) -> PyResult<Metric> {
 pub(crate) fn _claim(py: Python<'_>, path: PathBuf) -> PyResult<Claim> {
     let claimed = py.detach(|| Claim::take(path));
     Ok(claimed?)
+}
+
+/// True if the directory holds a database of this class; others may lie there too.
+#[pyfunction]
+pub(crate) fn _is_there(py: Python<'_>, path: PathBuf) -> PyResult<bool> {
+    let opening = Opening::new(&path, Durability::Process)?;
+    Ok(py.detach(|| is_there(&opening)))
 }
 
 /// The lock of a directory that is about to be removed.

@@ -26,9 +26,57 @@ fn object_of(dict: &Bound<'_, PyDict>, depth: usize) -> PyResult<Object> {
         let Ok(name) = key.cast::<PyString>() else {
             return Err(type_error(format!("a field name of a filter must be str, not {}", class_of(&key))));
         };
-        entries.push((text_of(name)?, value_of(&value, depth)?));
+        let name = text_of(name)?;
+        let value = match RANGES.iter().find(|range| **range == name) {
+            Some(range) => bound_of(range, &value)?,
+            None => operand_of(&name, &value, depth)?,
+        };
+        entries.push((name, value));
     }
     Ok(Object::from_entries(entries))
+}
+
+/// Operators that compare numbers.
+const RANGES: [&str; 4] = ["$gt", "$gte", "$lt", "$lte"];
+
+/// An operand, or what the operator says of one that is not of its form.
+fn operand_of(operator: &str, value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
+    let is_list = value.is_instance_of::<PyList>() || value.is_instance_of::<PyTuple>();
+    let is_dict = value.is_instance_of::<PyDict>();
+    let wrong = match operator {
+        "$in" if !is_list => ParseError::List { operator: "$in" },
+        "$nin" if !is_list => ParseError::List { operator: "$nin" },
+        "$and" if !is_list => ParseError::List { operator: "$and" },
+        "$or" if !is_list => ParseError::List { operator: "$or" },
+        "$not" if !is_dict => ParseError::Dict { operator: "$not" },
+        "$exists" if !value.is_instance_of::<PyBool>() => ParseError::Boolean { operator: "$exists" },
+        _ => return value_of(value, depth),
+    };
+    Err(value_error(wrong.to_string()))
+}
+
+/// The operand of a range. Infinity is one: all numbers are below it.
+fn bound_of(operator: &'static str, value: &Bound<'_, PyAny>) -> PyResult<Value> {
+    let wrong = || value_error(ParseError::Number { operator }.to_string());
+    if value.is_instance_of::<PyBool>() {
+        return Err(wrong());
+    }
+    if let Ok(float) = value.cast::<PyFloat>() {
+        return match float.value() {
+            number if number.is_nan() => Err(wrong()),
+            number => Ok(Value::F64(number)),
+        };
+    }
+    if !value.is_instance_of::<PyInt>() {
+        return Err(wrong());
+    }
+    match whole(value)? {
+        Whole::Exact(value) => Ok(value),
+        // The float beside it, on the side where the same numbers pass: no number that can be stored lies between them.
+        Whole::Between(below, above) => {
+            Ok(Value::F64(if matches!(operator, "$gt" | "$lte") { below } else { above }))
+        }
+    }
 }
 
 fn value_of(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
@@ -42,7 +90,11 @@ fn value_of(value: &Bound<'_, PyAny>, depth: usize) -> PyResult<Value> {
         return Ok(Value::Bool(truth.is_true()));
     }
     if value.is_instance_of::<PyInt>() {
-        return number_of(value);
+        return Ok(match whole(value)? {
+            Whole::Exact(value) => value,
+            // No stored number is infinite, so nothing is equal to it, as to the integer.
+            Whole::Between(..) => Value::F64(f64::INFINITY),
+        });
     }
     if let Ok(float) = value.cast::<PyFloat>() {
         return match float.value() {
@@ -67,19 +119,38 @@ fn list_of<'py>(items: impl Iterator<Item = Bound<'py, PyAny>>, depth: usize) ->
     items.map(|item| value_of(&item, depth)).collect::<PyResult<Vec<Value>>>().map(Value::Array)
 }
 
-/// Integers beyond 64 bits become the nearest float: nothing stored is equal to them but what became the same float.
-fn number_of(value: &Bound<'_, PyAny>) -> PyResult<Value> {
+/// An integer of any size.
+enum Whole {
+    /// It can be stored.
+    Exact(Value),
+    /// It cannot; the floats below and above it.
+    Between(f64, f64),
+}
+
+fn whole(value: &Bound<'_, PyAny>) -> PyResult<Whole> {
     if let Ok(number) = value.extract::<i64>() {
-        return Ok(Value::I64(number));
+        return Ok(Whole::Exact(Value::I64(number)));
     }
     if let Ok(number) = value.extract::<u64>() {
-        return Ok(Value::U64(number));
+        return Ok(Whole::Exact(Value::U64(number)));
     }
-    match value.extract::<f64>() {
-        Ok(number) => Ok(Value::F64(number)),
-        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => Err(unsupported()),
-        Err(error) => Err(error),
-    }
+    let near = match value.extract::<f64>() {
+        Ok(near) => near,
+        Err(error) if error.is_instance_of::<PyOverflowError>(value.py()) => {
+            return Ok(match value.gt(0)? {
+                true => Whole::Between(f64::MAX, f64::INFINITY),
+                false => Whole::Between(f64::NEG_INFINITY, f64::MIN),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    // Python compares integers with floats exactly.
+    let float = PyFloat::new(value.py(), near);
+    Ok(match (value.eq(&float)?, value.gt(&float)?) {
+        (true, _) => Whole::Exact(Value::F64(near)),
+        (false, true) => Whole::Between(near, near.next_up()),
+        (false, false) => Whole::Between(near.next_down(), near),
+    })
 }
 
 fn text_of(text: &Bound<'_, PyString>) -> PyResult<String> {

@@ -8,7 +8,7 @@ use nearfield_platform::{RealDir, RealOptions};
 use crate::batches;
 use crate::failure::Failure;
 use crate::fork::check_opening;
-use crate::store::{Opening, RECORDS, STATE, State, shape};
+use crate::store::{Opening, RECORDS, State, shape};
 
 /// What a reader sees.
 #[derive(Debug)]
@@ -23,8 +23,7 @@ pub(crate) struct Seen {
 pub(crate) fn look(opening: &Opening) -> Result<Seen, Failure> {
     check_opening()?;
     if let Some(store) = opening.opened() {
-        let state = State { deleted: store.deleted(), quantized: store.quantized(), ..State::default() };
-        return Ok(Seen { view: store.view(), state, dim: store.dim, metric: store.metric });
+        return Ok(Seen { view: store.view(), state: store.state(), dim: store.dim, metric: store.metric });
     }
     let missing = || Failure::value(format!("database not found at '{}'", opening.place()));
     let Some(path) = &opening.path else { return Err(missing()) };
@@ -41,14 +40,30 @@ pub(crate) fn look(opening: &Opening) -> Result<Seen, Failure> {
     Ok(Seen { view, state, dim, metric })
 }
 
+/// True if there are records of ours. What cannot be read is taken for them, so that nothing is put in its place.
+pub(crate) fn is_there(opening: &Opening) -> bool {
+    if opening.opened().is_some() {
+        return true;
+    }
+    let Some(path) = &opening.path else { return false };
+    let Ok(dir) = RealDir::open_with(path, RealOptions::default()) else { return false };
+    match Snapshot::open_in(Arc::new(dir), opening.place()) {
+        // A child of a fork may not look any closer.
+        Ok(_) if check_opening().is_err() => true,
+        Ok(snapshot) => snapshot
+            .look(|db| {
+                let alias = db.aliases().iter().any(|(alias, _)| alias == RECORDS);
+                Ok(alias || db.collections().iter().any(|name| name == RECORDS))
+            })
+            .unwrap_or(true),
+        Err(error) => error.kind() != ErrorKind::NotFound,
+    }
+}
+
 fn seen(db: &Database) -> nearfield::Result<(View, State, CollectionConfig)> {
     let records = db.collection(RECORDS)?;
     // In memory only: what was half written is not seen, and its writer may still be at it.
     batches::recover(db, &records)?;
-    let state = match db.collection(STATE) {
-        Ok(kept) => State::read(&kept.view(), records.name())?,
-        Err(error) if error.kind() == ErrorKind::NotFound => State::default(),
-        Err(error) => return Err(error),
-    };
+    let state = State::find(db, records.name())?;
     Ok((records.view(), state, records.config().clone()))
 }

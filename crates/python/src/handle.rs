@@ -137,7 +137,13 @@ impl Handle {
 
     /// Saves, and gives the directory up. What is in memory has nowhere to go and stays.
     pub(crate) fn rest(&self) -> Result<(), Failure> {
-        let Some(store) = self.held()? else { return Ok(()) };
+        self.birth.check()?;
+        // Whoever has closed it, or deleted it, has nothing left to give up.
+        let store = match &*self.hold.read() {
+            Hold::Open(store) if !store.is_shut() => Arc::clone(store),
+            _ => return Ok(()),
+        };
+        store.refuse_handler()?;
         if self.opening.path.is_none() {
             return Ok(());
         }
@@ -153,6 +159,9 @@ impl Handle {
     /// Saves and lets go of everything. A second time does nothing.
     pub(crate) fn close(&self) -> Result<(), Failure> {
         self.birth.check()?;
+        if let Hold::Open(store) = &*self.hold.read() {
+            store.refuse_handler()?;
+        }
         let given_up = std::mem::replace(&mut *self.hold.write(), Hold::Closed);
         match given_up {
             Hold::Open(store) if self.opening.path.is_some() && !store.is_shut() => store.save(),

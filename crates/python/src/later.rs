@@ -4,6 +4,7 @@
 //! left alone; what was begun is done all the same, as a write must be.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield_platform::Workers;
 use parking_lot::Mutex;
@@ -24,6 +25,9 @@ const THREADS_MAX: usize = 32;
 
 /// The threads of this process. A child of a fork has none of them and gets its own.
 static POOL: Mutex<Option<(Birth, Arc<Workers>)>> = Mutex::new(None);
+
+/// True once Python shuts down.
+static FINISHED: AtomicBool = AtomicBool::new(false);
 
 /// The operations of a database, each returning a future of the loop given.
 #[pyclass(frozen, module = "nearfield._nearfield", name = "_Later")]
@@ -131,6 +135,10 @@ fn later<'py, T: Answer>(
         // Without an interpreter there is nobody to be told.
         let _ = Python::try_attach(|py| tell(py, &to, &told, outcome));
     });
+    // The last to hold the pool waits for its threads, which wait for the interpreter.
+    if let Some(last) = Arc::into_inner(pool) {
+        on.py().detach(|| drop(last));
+    }
     Ok(future)
 }
 
@@ -160,9 +168,17 @@ fn tell<T: Answer>(
 /// Waits for what is under way. A thread that asked for the interpreter while it shuts down would never return.
 #[pyfunction]
 fn finish(py: Python<'_>) {
-    py.detach(|| match POOL.lock().take() {
-        Some((birth, workers)) if !birth.is_here() => std::mem::forget(workers),
-        pool => drop(pool),
+    py.detach(|| {
+        let taken = {
+            let mut pool = POOL.lock();
+            FINISHED.store(true, Ordering::Release);
+            pool.take()
+        };
+        // Outside the lock: what is under way may ask for it.
+        match taken {
+            Some((birth, workers)) if !birth.is_here() => std::mem::forget(workers),
+            taken => drop(taken),
+        }
     });
 }
 
@@ -174,6 +190,9 @@ pub(crate) fn watch(module: &Bound<'_, PyModule>) -> PyResult<()> {
 
 fn pool() -> std::io::Result<Arc<Workers>> {
     let mut pool = POOL.lock();
+    if FINISHED.load(Ordering::Acquire) {
+        return Err(std::io::Error::other("Python is shutting down: nothing more can be begun"));
+    }
     if let Some((birth, workers)) = &*pool {
         if birth.is_here() {
             return Ok(Arc::clone(workers));

@@ -55,6 +55,7 @@ fn _nearfield(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<later::Later>()?;
     module.add_class::<database::Claim>()?;
     module.add_function(wrap_pyfunction!(database::_claim, module)?)?;
+    module.add_function(wrap_pyfunction!(database::_is_there, module)?)?;
     later::watch(module)?;
     fork::watch(module)
 }

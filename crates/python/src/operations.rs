@@ -163,7 +163,7 @@ pub(crate) fn delete_many(
 
 fn remove(handle: &Handle, ids: &[PointId]) -> Outcome<u64> {
     let store = handle.store()?;
-    let _writing = store.writing.read();
+    let _writing = store.shared()?;
     let collection = store.collection();
     let known: Vec<PointId> =
         ids.iter().filter(|id| id.heap_bytes() <= limits::ID_BYTES_MAX).cloned().collect();
@@ -193,7 +193,7 @@ pub(crate) fn update(
         let store = handle.store()?;
         match (vector, metadata) {
             (None, metadata) => {
-                let _writing = store.writing.read();
+                let _writing = store.shared()?;
                 match store
                     .collection()
                     .replace_payload(&[PointId::from(id.as_str())], metadata.unwrap_or_default())?
@@ -204,7 +204,7 @@ pub(crate) fn update(
             }
             (Some(vector), metadata) => {
                 // Read and written as one: nobody may come between.
-                let _alone = store.writing.write();
+                let _alone = store.alone()?;
                 let collection = store.collection();
                 let old = record(&collection.view(), &id)?;
                 let payload = metadata.or(old.payload).unwrap_or_default();

@@ -3,20 +3,26 @@
 //! ```text
 //! vectors        alias of the collection with the records, so that compaction can put another in its place in one step
 //! vectors-<n>    that collection: the ids are texts, the vector has no name, the metadata is the payload
-//! vectors.state  what the engine does not count: deleted slots, whether searches are quantised; made when there is something to keep
+//! vectors.state  what the engine does not count: deleted slots, whether searches are quantised, the collections that a compaction is
+//!                about to leave; made when there is something to keep, and `vectors.state.next` while it is written anew
 //! vectors.undo, vectors.intent   see `batches`
 //! ```
+//!
+//! It **refuses** to remove a collection that it has not written down as its own, whatever it is called.
 //!
 //! # Invariants
 //!
 //! 1. A directory has one store in a process, whatever its path is spelt like; the last handle dropped closes it.
 //! 2. Whoever writes holds `writing` shared, whoever must be alone holds it exclusively. Readers hold neither.
 //! 3. Readers see a write of several parts when it is done, not before.
+//! 4. A write of several parts that could be neither finished nor taken back is taken back before anything else is written: nothing is
+//!    acknowledged that the next opening would take back.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::thread::{ThreadId, current};
 
 use nearfield::filter::{Filter, suggested_indexes};
 use nearfield::{
@@ -24,7 +30,7 @@ use nearfield::{
     Point, PointId, Value, View, With, limits,
 };
 use nearfield_platform::{Dir, RealDir, RealOptions};
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::batches;
 use crate::failure::{Failure, check_signals};
@@ -33,7 +39,9 @@ use crate::fork::{Live, check_opening};
 /// The alias of the records.
 pub(crate) const RECORDS: &str = "vectors";
 /// The collection of what the engine does not count.
-pub(crate) const STATE: &str = "vectors.state";
+const STATE: &str = "vectors.state";
+/// What it is while it is written anew.
+const STATE_NEXT: &str = "vectors.state.next";
 const SLOTS: &str = "slots";
 /// Records copied at once by a compaction.
 const PAGE: usize = 1_000;
@@ -69,7 +77,11 @@ pub(crate) struct Store {
     pub(crate) dim: usize,
     pub(crate) metric: Metric,
     /// See the second invariant.
-    pub(crate) writing: RwLock<()>,
+    writing: RwLock<()>,
+    /// The thread that is alone with the directory.
+    alone: Mutex<Option<ThreadId>>,
+    /// See the fourth invariant.
+    unsettled: AtomicBool,
     shown: RwLock<Shown>,
     state: Mutex<State>,
     /// True once it was closed under its handles, to be deleted.
@@ -91,6 +103,8 @@ pub(crate) struct State {
     pub(crate) of: String,
     pub(crate) deleted: u64,
     pub(crate) quantized: bool,
+    /// Collections that a compaction began with or would leave: all but the current one may go.
+    scratch: Vec<String>,
 }
 
 /// Open stores by the identity of their directory.
@@ -118,6 +132,10 @@ impl Opening {
     /// Opens the directory for writing, making it if `wanted` says how.
     pub(crate) fn open(&self, wanted: &Wanted) -> Result<Arc<Store>, Failure> {
         check_opening()?;
+        // Before anything is made.
+        if let Some(dim) = wanted.dim {
+            wanted.config(dim).check()?;
+        }
         let Some(path) = &self.path else {
             let Some(_) = wanted.dim else { return Err(not_found()) };
             return Store::of(Database::in_memory()?, self.durability, wanted).map(Arc::new);
@@ -192,21 +210,12 @@ impl Wanted {
 impl Store {
     /// The records in an open database, made if `wanted` says how.
     fn of(db: Database, durability: Durability, wanted: &Wanted) -> Result<Store, Failure> {
-        let found = match db.collection(RECORDS) {
-            Ok(collection) => Some(collection),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
-        let current = found.as_ref().map(|collection| collection.name().to_owned());
-        for name in db.collections().iter().filter(|name| numbered(name) && Some(*name) != current.as_ref()) {
-            // A compaction or a creation that was not finished.
-            db.delete_collection(name)?;
-        }
-        let collection = match (found, wanted.dim) {
+        let collection = match (existing(&db, RECORDS)?, wanted.dim) {
             (Some(collection), _) => collection,
             (None, None) => return Err(not_found()),
             (None, Some(dim)) => {
-                let name = format!("{RECORDS}-1");
+                // What is called so already may be anybody's.
+                let name = next_name(&db);
                 let collection = db.create_collection(&name, wanted.config(dim))?;
                 db.set_alias(RECORDS, &name)?;
                 collection
@@ -215,11 +224,7 @@ impl Store {
         let (dim, metric) = shape(collection.config())?;
         wanted.check(dim, metric)?;
         batches::recover(&db, &collection)?;
-        let state = match db.collection(STATE) {
-            Ok(kept) => State::read(&kept.view(), collection.name())?,
-            Err(error) if error.kind() == ErrorKind::NotFound => State::none(collection.name()),
-            Err(error) => return Err(error.into()),
-        };
+        let state = State::find(&db, collection.name())?;
         let store = Store {
             db,
             durability,
@@ -227,12 +232,64 @@ impl Store {
             dim,
             metric,
             writing: RwLock::new(()),
+            alone: Mutex::new(None),
+            unsettled: AtomicBool::new(false),
             shown: RwLock::new(Shown { collection, held: None }),
             state: Mutex::new(state),
             shut: AtomicBool::new(false),
         };
+        store.remove_scratch()?;
         store.remember_quantized(wanted.quantize)?;
         Ok(store)
+    }
+
+    /// Removes what a compaction has left, and nothing that it has not written down.
+    fn remove_scratch(&self) -> Result<(), Failure> {
+        let collection = self.collection();
+        let mut state = self.state.lock();
+        if state.scratch.is_empty() || !numbered(collection.name()) {
+            return Ok(());
+        }
+        for name in state.scratch.iter().filter(|name| numbered(name) && *name != collection.name()) {
+            self.db.delete_collection(name)?;
+        }
+        state.scratch.clear();
+        self.keep(&state)
+    }
+
+    /// For whoever writes beside others.
+    pub(crate) fn shared(&self) -> Result<RwLockReadGuard<'_, ()>, Failure> {
+        loop {
+            self.refuse_handler()?;
+            let guard = self.writing.read();
+            if !self.unsettled.load(Ordering::Acquire) {
+                return Ok(guard);
+            }
+            drop(guard);
+            drop(self.alone()?);
+        }
+    }
+
+    /// For whoever must be alone.
+    pub(crate) fn alone(&self) -> Result<Alone<'_>, Failure> {
+        self.refuse_handler()?;
+        let guard = self.writing.write();
+        *self.alone.lock() = Some(current().id());
+        let alone = Alone { store: self, _guard: guard };
+        if self.unsettled.load(Ordering::Acquire) {
+            let why =
+                |error| Failure::value(format!("a batch that failed cannot be taken back yet: {error}"));
+            alone.settle().map_err(why)?;
+        }
+        Ok(alone)
+    }
+
+    /// Refuses a thread that is alone with the directory already: it would wait for itself.
+    pub(crate) fn refuse_handler(&self) -> Result<(), Failure> {
+        match *self.alone.lock() == Some(current().id()) {
+            true => Err(Failure::value("database is busy: called from a signal handler")),
+            false => Ok(()),
+        }
     }
 
     /// What readers see now.
@@ -250,14 +307,8 @@ impl Store {
         &self.db
     }
 
-    /// Lets readers see what was before, until [`Store::reveal`].
-    pub(crate) fn hold(&self) {
-        let mut shown = self.shown.write();
-        shown.held = Some(shown.collection.view());
-    }
-
-    pub(crate) fn reveal(&self) {
-        self.shown.write().held = None;
+    pub(crate) fn state(&self) -> State {
+        self.state.lock().clone()
     }
 
     pub(crate) fn deleted(&self) -> u64 {
@@ -290,13 +341,28 @@ impl Store {
 
     /// Writes the state down.
     fn keep(&self, state: &State) -> Result<(), Failure> {
-        let kept = match self.db.collection(STATE) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.db.create_collection(STATE, CollectionConfig::new(1, Metric::Euclid))?
-            }
-            found => found?,
+        let kept = match State::kept(&self.db)? {
+            Some(kept) => kept,
+            None => self.db.create_collection(STATE, State::config())?,
         };
-        kept.upsert(vec![Point::new(SLOTS, vec![0.0]).payload(state.to_object())])?;
+        Ok(state.write(&kept)?)
+    }
+
+    /// Writes the state down where there is nothing else: every change of it leaves something behind.
+    fn keep_anew(&self, state: &State) -> Result<(), Failure> {
+        let Some(old) = State::kept(&self.db)? else { return Ok(()) };
+        let (old, new) = match old.name() {
+            STATE => (STATE, STATE_NEXT),
+            _ => (STATE_NEXT, STATE),
+        };
+        // What is not the one with the state is the beginning of another one.
+        self.db.delete_collection(new)?;
+        if state.quantized || !state.scratch.is_empty() {
+            let kept = self.db.create_collection(new, State::config())?;
+            state.write(&kept)?;
+            kept.sync()?;
+        }
+        self.db.delete_collection(old)?;
         Ok(())
     }
 
@@ -309,45 +375,67 @@ impl Store {
         }
         // Somebody is alone with the directory, or the index cannot be made: the filter is answered without it.
         let Some(_writing) = self.writing.try_read() else { return };
+        if self.unsettled.load(Ordering::Acquire) {
+            return;
+        }
         let _ = collection.create_suggested_indexes(filter);
     }
 
     /// Makes a checkpoint: everything is in files that need no log.
     pub(crate) fn save(&self) -> Result<(), Failure> {
-        let _writing = self.writing.read();
+        let _writing = self.shared()?;
         self.collection().flush()?;
-        match self.db.collection(STATE) {
-            Ok(kept) => Ok(kept.flush()?),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(error.into()),
+        match State::kept(&self.db)? {
+            Some(kept) => Ok(kept.flush()?),
+            None => Ok(()),
         }
     }
 
     /// Copies the live records to a collection of their own and puts it in the place of the old one.
     pub(crate) fn compact(&self) -> Result<(), Failure> {
-        let _alone = self.writing.write();
+        let _alone = self.alone()?;
         let old = self.collection();
         let stats = old.stats()?;
-        if self.deleted() == 0 && stats.deleted == 0 {
+        let parts = stats.segments + u64::from(stats.growing_rows > 0);
+        if self.deleted() == 0 && stats.deleted == 0 && parts <= 1 {
             return Ok(old.flush()?);
         }
+        if !numbered(old.name()) {
+            let name = old.name();
+            return Err(Failure::value(format!(
+                "the records are in the collection '{name}', which was not made here: it cannot be replaced"
+            )));
+        }
         let name = next_name(&self.db);
+        self.note_scratch(vec![name.clone(), old.name().to_owned()])?;
         let new = self.db.create_collection(&name, old.config().clone())?;
         let copied = copy(&old.view(), &new).and_then(|()| Ok(new.flush()?));
         if let Err(failure) = copied {
             self.db.delete_collection(&name)?;
+            self.note_scratch(Vec::new())?;
             return Err(failure);
         }
         self.db.set_alias(RECORDS, &name)?;
         self.shown.write().collection = new;
         // From here on the old one is nobody's; if it cannot be removed now, the next opening does it.
-        let _ = self.db.delete_collection(old.name());
+        let scratch = match self.db.delete_collection(old.name()) {
+            Ok(_) => Vec::new(),
+            Err(_) => vec![old.name().to_owned()],
+        };
         let mut state = self.state.lock();
-        *state = State { of: name, deleted: 0, quantized: state.quantized };
-        match self.db.collection(STATE) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            _ => self.keep(&state),
+        *state = State { of: name, deleted: 0, quantized: state.quantized, scratch };
+        self.keep_anew(&state)
+    }
+
+    /// Writes down which collections the next opening may remove.
+    fn note_scratch(&self, names: Vec<String>) -> Result<(), Failure> {
+        let mut state = self.state.lock();
+        state.scratch = names;
+        self.keep(&state)?;
+        if let Some(kept) = State::kept(&self.db)? {
+            kept.sync()?;
         }
+        Ok(())
     }
 
     /// True once it was closed for every handle.
@@ -357,8 +445,52 @@ impl Store {
 
     /// Closes the directory for every handle.
     pub(crate) fn shut(&self) -> Result<(), Failure> {
+        self.refuse_handler()?;
         self.shut.store(true, Ordering::Release);
         Ok(self.db.clone().close()?)
+    }
+}
+
+/// Nobody else writes as long as this lives.
+pub(crate) struct Alone<'a> {
+    store: &'a Store,
+    _guard: RwLockWriteGuard<'a, ()>,
+}
+
+impl Alone<'_> {
+    /// Lets readers see what was before a write of several parts, which begins now, until [`Alone::reveal`].
+    pub(crate) fn begin(&self) {
+        self.store.unsettled.store(true, Ordering::Release);
+        let mut shown = self.store.shown.write();
+        shown.held = Some(shown.collection.view());
+    }
+
+    /// Lets readers see what is there.
+    pub(crate) fn reveal(&self) {
+        self.store.shown.write().held = None;
+    }
+
+    /// Takes back what was not finished, and forgets the way back. If it fails, the next write begins with it.
+    pub(crate) fn settle(&self) -> nearfield::Result<()> {
+        batches::recover(&self.store.db, &self.store.collection())?;
+        self.store.unsettled.store(false, Ordering::Release);
+        self.reveal();
+        Ok(())
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        *self.store.alone.lock() = None;
+    }
+}
+
+/// The collection if there is one.
+pub(crate) fn existing(db: &Database, name: &str) -> nearfield::Result<Option<Collection>> {
+    match db.collection(name) {
+        Ok(collection) => Ok(Some(collection)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -367,8 +499,33 @@ impl State {
         State { of: of.to_owned(), ..State::default() }
     }
 
+    fn config() -> CollectionConfig {
+        CollectionConfig::new(1, Metric::Euclid)
+    }
+
+    /// Where it is kept: whichever holds something, since the other one is being made or removed.
+    fn kept(db: &Database) -> nearfield::Result<Option<Collection>> {
+        let first = existing(db, STATE)?;
+        if first.as_ref().is_some_and(|kept| kept.view().count() > 0) {
+            return Ok(first);
+        }
+        let next = existing(db, STATE_NEXT)?.filter(|kept| kept.view().count() > 0);
+        Ok(next.or(first))
+    }
+
     /// What is kept, as far as it is about the collection `of`.
-    pub(crate) fn read(view: &View, of: &str) -> nearfield::Result<State> {
+    pub(crate) fn find(db: &Database, of: &str) -> nearfield::Result<State> {
+        match State::kept(db)? {
+            Some(kept) => State::read(&kept.view(), of),
+            None => Ok(State::none(of)),
+        }
+    }
+
+    fn write(&self, kept: &Collection) -> nearfield::Result<()> {
+        kept.upsert(vec![Point::new(SLOTS, vec![0.0]).payload(self.to_object())]).map(drop)
+    }
+
+    fn read(view: &View, of: &str) -> nearfield::Result<State> {
         let found = view.get(&[PointId::from(SLOTS)], With::PAYLOAD)?;
         let payload =
             found.into_iter().next().flatten().and_then(|record| record.payload).unwrap_or_default();
@@ -379,7 +536,15 @@ impl State {
             }
             _ => 0,
         };
-        Ok(State { deleted, quantized, ..State::none(of) })
+        let name = |value: &Value| match value {
+            Value::String(name) => Some(name.clone()),
+            _ => None,
+        };
+        let scratch = match payload.get("scratch") {
+            Some(Value::Array(names)) => names.iter().filter_map(name).collect(),
+            _ => Vec::new(),
+        };
+        Ok(State { deleted, quantized, scratch, ..State::none(of) })
     }
 
     fn to_object(&self) -> Object {
@@ -388,6 +553,7 @@ impl State {
             ("of".to_owned(), Value::String(self.of.clone())),
             ("deleted".to_owned(), Value::I64(deleted)),
             ("quantized".to_owned(), Value::Bool(self.quantized)),
+            ("scratch".to_owned(), Value::Array(self.scratch.iter().cloned().map(Value::String).collect())),
         ])
     }
 }
@@ -434,7 +600,9 @@ fn copy(from: &View, to: &Collection) -> Result<(), Failure> {
         let page = from.scroll(after.as_ref(), PAGE, With::ALL)?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.id.clone());
-        to.upsert(page.into_iter().map(point_of).collect())?;
+        for part in batches::split(page.into_iter().map(point_of).collect()) {
+            to.upsert(part)?;
+        }
     }
 }
 

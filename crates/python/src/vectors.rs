@@ -32,7 +32,9 @@ impl<'py> Vector<'py> {
             if is_plain(array) {
                 return Ok(Vector::Borrowed(readonly(field, array)?));
             }
-            return Ok(Vector::Owned(readonly(field, array)?.as_array().to_vec()));
+            // Strides that are no multiple of a number's size and odd addresses are numpy's to read.
+            let array = array_of(field, array)?.into_any().cast_into::<PyArray1<f32>>()?;
+            return Ok(Vector::Borrowed(readonly(field, &array)?));
         }
         if let Some(numbers) = listed(field, given)? {
             return Ok(Vector::Owned(numbers));

@@ -9,7 +9,7 @@ import time
 import nearfield
 import numpy as np
 import pytest
-from support import names, refuses, rows
+from support import names, refuses, rows, run
 
 
 def test_it_is_the_database_for_a_loop(tmp_path: pathlib.Path) -> None:
@@ -152,3 +152,38 @@ def test_cancelling_and_loops_that_end(tmp_path: pathlib.Path) -> None:
         return len(await db.search(rows(1, 16)[0], k=7))
 
     assert asyncio.run(again()) == 7
+
+
+def test_closing_inside_with(tmp_path: pathlib.Path) -> None:
+    async def main() -> None:
+        async with nearfield.AsyncDatabase(tmp_path / "a", dim=2) as db:
+            await db.add("a", [1, 2])
+            await db.close()
+        with pytest.raises(KeyError):
+            async with nearfield.AsyncDatabase(tmp_path / "a") as db:
+                await db.close()
+                raise KeyError
+
+    asyncio.run(main())
+    assert nearfield.Database(tmp_path / "a").ids() == ["a"]
+
+
+def test_nothing_is_begun_once_python_shuts_down() -> None:
+    printed = run(
+        """
+        import atexit, asyncio
+        async def late():
+            await db.add("late", [1, 2])
+        def begin():
+            try:
+                asyncio.run(late())
+            except ValueError as error:
+                print(error)
+        # What is registered first is called last.
+        atexit.register(begin)
+        import nearfield
+        db = nearfield.AsyncDatabase(":memory:", dim=2)
+        asyncio.run(db.add("a", [1, 2]))
+        """
+    )
+    assert printed == "Python is shutting down: nothing more can be begun\n"

@@ -648,3 +648,29 @@ def test_the_examples_run() -> None:
         examples = doctest.DocTestFinder().find(thing)
         assert sum(doctest.DocTestRunner().run(example).failed for example in examples) == 0
         assert sum(len(example.examples) for example in examples) > 0
+
+
+def test_arrays_that_do_not_lie_plainly(tmp_path: pathlib.Path) -> None:
+    db = nearfield.Database(tmp_path / "odd", dim=3, metric="l2")
+    fields = np.zeros(3, np.dtype([("tag", "u1"), ("x", "<f4")]))
+    fields["x"] = [1, 2, 3]
+    assert fields["x"].strides == (5,)
+    unaligned = np.frombuffer(b"\0" + np.array([4, 5, 6], "<f4").tobytes(), np.uint8)[1:].view("<f4")
+    assert not unaligned.flags.aligned
+    for id, vector in (("field", fields["x"]), ("unaligned", unaligned), ("back", np.float32([9, 8, 7])[::-1])):
+        db.add(id, vector)
+        assert db.get(id)[0] == vector.tolist()
+        assert db.search(vector, k=1)[0].id == id
+        assert db.search_many([vector], k=1)[0][0].id == id
+        db.update(id, vector)
+        assert db.get(id)[0] == vector.tolist()
+
+
+def test_closing_inside_with(tmp_path: pathlib.Path) -> None:
+    with nearfield.Database(tmp_path / "a", dim=2) as db:
+        db.add("a", [1, 2])
+        db.close()
+    with pytest.raises(KeyError), nearfield.Database(tmp_path / "a") as db:
+        db.close()
+        raise KeyError
+    assert nearfield.Database(tmp_path / "a").ids() == ["a"]

@@ -247,3 +247,36 @@ def test_they_agree_with_the_model(records: list[dict[str, Any] | None], filters
         results = db.search([1.0], k=100, where_filter=where_filter)
         assert {result.id for result in results} == expected, where_filter
         assert db.count(where_filter) == len(expected)
+
+
+def test_operands_that_are_none(db: nearfield.Database) -> None:
+    for bad, text in (
+        ({"a": {"$gt": {1}}}, "$gt value must be a number"),
+        ({"a": {"$gte": np.zeros(2)}}, "$gte value must be a number"),
+        ({"a": {"$lt": float("nan")}}, "$lt value must be a number"),
+        ({"a": {"$lte": object()}}, "$lte value must be a number"),
+        ({"a": {"$in": {1, 2}}}, "$in value must be a list"),
+        ({"a": {"$nin": np.zeros(2)}}, "$nin value must be a list"),
+        ({"$and": {1}}, "$and value must be a list"),
+        ({"$or": iter([])}, "$or value must be a list"),
+        ({"a": {"$not": {1}}}, "$not value must be a dict"),
+        ({"a": {"$exists": object()}}, "$exists value must be a boolean"),
+        ({"a": float("inf")}, "unsupported filter value type"),
+    ):
+        with refuses(text):
+            db.count(bad)
+
+
+def test_numbers_beyond_all_others(tmp_path: pathlib.Path) -> None:
+    db = nearfield.Database(tmp_path / "db", dim=1)
+    stored = [-(2.0**70), -(2**63), 0, 2**64 - 1, 2.0**64, 1.5e308]
+    db.add_many([str(n) for n in range(6)], [[1]] * 6, [{"n": n} for n in stored])
+    big = [2**64 + 1, 2**65 - 1, -(2**63) - 1, -(2**70) + 1, 10**400, -(10**400)]
+    for n in [*big, 2**64, -(2**70)]:
+        assert db.count({"n": n}) == db.count({"n": {"$in": [n]}}) == sum(other == n for other in stored)
+        assert db.count({"n": {"$ne": n}}) == db.count({"n": {"$nin": [n]}}) == sum(other != n for other in stored)
+    for n in [*big, 2**64, float("inf"), -float("inf")]:
+        assert db.count({"n": {"$gt": n}}) == sum(other > n for other in stored)
+        assert db.count({"n": {"$gte": n}}) == sum(other >= n for other in stored)
+        assert db.count({"n": {"$lt": n}}) == sum(other < n for other in stored)
+        assert db.count({"n": {"$lte": n}}) == sum(other <= n for other in stored)

@@ -125,3 +125,20 @@ def test_what_vctrs_writes(tmp_path: pathlib.Path) -> None:
     ours = migrate.from_vctrs(tmp_path / "theirs", tmp_path / "ours")
     assert ours.metric == "dot_product" and all_of(ours) == expected
     assert isinstance(ours, nearfield.Database)
+
+
+def test_vectors_that_do_not_fit_make_nothing(source: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    target = tmp_path / "target"
+    for numbers, why in (([1, 2, 3], "has 3 numbers, the database has dim 2"), ([1, float("nan")], "contains NaN or infinity")):
+        (source / "wal.vctrs").write_bytes(LOG + entry(1, text("odd") + vector(numbers) + metadata(None)))
+        with pytest.raises(ValueError, match=why):
+            migrate.from_vctrs(source, target)
+        assert not target.exists()
+    (source / "wal.vctrs").write_bytes(LOG + entry(1, text("i" * 5000) + vector([1, 2]) + metadata(None)))
+    with pytest.raises(ValueError, match="id"):
+        migrate.from_vctrs(source, target)
+    assert not target.exists()
+    target.mkdir()
+    with pytest.raises(ValueError, match="id"):
+        migrate.from_vctrs(source, target)
+    assert list(target.iterdir()) == []

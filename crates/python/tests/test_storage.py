@@ -404,3 +404,108 @@ def test_nothing_is_printed(path: str) -> None:
 
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), path], capture_output=True, timeout=120)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+
+
+def test_a_batch_that_cannot_be_taken_back_stops_writing(path: str) -> None:
+    resource = pytest.importorskip("resource")
+    assert resource
+    printed = run(
+        """
+        import os, resource, sys, nearfield, numpy as np
+        db = nearfield.Database(sys.argv[1], dim=64)
+        db.add("old", np.ones(64), {"old": 1})
+        ids = [f"id-{n}" for n in range(25_000)]
+        largest = max(entry.stat().st_size for folder, _, names in os.walk(sys.argv[1]) for entry in os.scandir(folder) if entry.is_file())
+        _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(largest, 3_000_000), hard))
+        try:
+            db.add_many(ids, np.ones((25_000, 64), np.float32))
+            print("was written")
+        except ValueError:
+            print(len(db), db.ids(), flush=True)
+        acknowledged = []
+        for n in range(2):
+            for name in ("x", "y"):
+                try:
+                    db.upsert(f"id-{n}", np.full(64, 2), {"later": name})
+                    acknowledged.append(f"id-{n}")
+                except ValueError:
+                    pass
+            resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+        print(*sorted({"old", *acknowledged}), flush=True)
+        os._exit(0)
+        """,
+        path,
+    ).splitlines()
+    assert printed[0] == "1 ['old']", "what is half there is not seen"
+    db = nearfield.Database(path)
+    assert db.ids() == printed[1].split(), "what was acknowledged is there, and nothing of the batch"
+
+
+def test_signal_handlers_are_not_made_to_wait_for_themselves(path: str) -> None:
+    printed = run(
+        """
+        import signal, sys, nearfield, numpy as np
+        db = nearfield.Database(sys.argv[1], dim=2)
+        db.add("a", [1, 2])
+        heard = []
+        busy = "database is busy: called from a signal handler"
+        def told(call):
+            try:
+                call()
+            except ValueError as error:
+                return str(error)
+        def handle(*_):
+            heard.append(told(lambda: db.upsert("a", [1, 2])))
+            # A handler that comes between two batches is served.
+            if heard[-1] == busy:
+                heard.extend(told(call) for call in (lambda: db.delete("a"), db.save, db.compact, db.close))
+                assert db.get("a") == ([1.0, 2.0], None) and len(db) in (1, 60_001)
+        signal.signal(signal.SIGALRM, handle)
+        ids, vectors = [str(n) for n in range(60_000)], np.zeros((60_000, 2), np.float32)
+        while busy not in heard:
+            signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+            db.upsert_many(ids, vectors)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        assert set(heard) <= {None, busy} and heard.count(busy) >= 5, heard
+        assert len(db) == 60_001
+        print("refused")
+        """,
+        path,
+    )
+    assert printed == "refused\n"
+
+
+def test_compactions_leave_nothing_behind(path: str) -> None:
+    with nearfield.Database(path, dim=2) as db:
+        db.add_many(names(3), rows(3, 2))
+        db.delete("id-0")
+        db.compact()
+    entries = len(list((pathlib.Path(path)).rglob("*")))
+    for _ in range(3):
+        with nearfield.Database(path) as db:
+            assert db.ids() == ["id-1", "id-2"]
+            db.delete("id-1"), db.add("id-1", [1, 2])
+            db.compact()
+    assert len(list((pathlib.Path(path)).rglob("*"))) <= entries + 4, "compactions leave nothing behind"
+
+
+def test_compaction_keeps_what_is_kept(path: str) -> None:
+    with nearfield.Database(path, dim=2, quantize=True) as db:
+        for _ in range(3):
+            db.add_many(names(20), rows(20, 2))
+            db.delete_many(names(20)[1:])
+            assert db.deleted_count == 19
+            db.compact()
+            assert (db.deleted_count, db.ids()) == (0, ["id-0"])
+            db.delete("id-0")
+            db.compact()
+    db = nearfield.Database(path)
+    assert (db.quantized_search, db.deleted_count, len(db)) == (True, 0, 0)
+
+
+def test_nothing_is_made_for_a_shape_that_is_refused(path: str) -> None:
+    for wrong in ({"dim": 70_000}, {"dim": 2, "m": 1}, {"dim": 2, "ef_construction": 0}):
+        with pytest.raises(ValueError, match="it must be"):
+            nearfield.Database(path, **wrong)  # type: ignore[arg-type]
+        assert not os.path.exists(path)

@@ -5,6 +5,7 @@ The work is done by threads of the compiled part, which tell the loop when it is
 
 import asyncio
 import os
+import sys
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
@@ -233,7 +234,14 @@ class AsyncDatabase:
         exc_val: BaseException | None,
         exc_tb: TracebackType | None,
     ) -> bool:
-        await self._later.call(asyncio.get_running_loop(), "leave")
+        try:
+            await self._later.call(asyncio.get_running_loop(), "leave")
+        except ValueError as error:
+            # An exception is not ours to hide behind another one.
+            if exc_val is None:
+                raise
+            if sys.version_info >= (3, 11):
+                exc_val.add_note(f"leaving the database failed too: {error}")
         return False
 
     def __repr__(self) -> str:

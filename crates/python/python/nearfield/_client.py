@@ -2,10 +2,9 @@
 
 import os
 import shutil
+import uuid
 
-from nearfield._nearfield import Database, _claim
-
-_CATALOG = "catalog"
+from nearfield._nearfield import Database, _claim, _is_there
 
 
 class Client:
@@ -65,12 +64,14 @@ class Client:
             return False
         claim = _claim(folder)
         # Under a name that no collection can have, it is gone at once, however long removing takes.
-        removed = os.path.join(self._path, f".removed-{os.getpid()}-{id(claim)}-{name}"[:200])
+        removed = os.path.join(self._path, f".removed-{uuid.uuid4().hex}")
         try:
             os.rename(folder, removed)
             shutil.rmtree(removed)
         except OSError as error:
             raise ValueError(f"removing '{folder}': {error.strerror}") from error
+        finally:
+            del claim
         return True
 
     def list_collections(self) -> list[str]:
@@ -109,4 +110,4 @@ def _is_name(name: str) -> bool:
 
 
 def _is_database(folder: str) -> bool:
-    return os.path.isdir(os.path.join(folder, _CATALOG))
+    return os.path.isdir(folder) and _is_there(folder)

@@ -1,7 +1,9 @@
 """Moving databases of other libraries here. What is read is never changed."""
 
+import contextlib
 import json
 import os
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
@@ -98,15 +100,43 @@ def from_vctrs(
         if len(dims) != 1:
             raise ValueError(f"'{os.fspath(source)}' was never saved and does not tell how long its vectors are")
         dim = dims.pop()
-    if os.path.isdir(target) and os.listdir(target):
+    for id, (vector, _) in records.items():
+        if len(vector) != dim:
+            raise ValueError(f"corrupt data: the vector of id '{id}' has {len(vector)} numbers, the database has dim {dim}")
+        if not np.isfinite(vector).all():
+            raise ValueError(f"the vector of id '{id}' contains NaN or infinity")
+    there = os.path.isdir(target)
+    if there and os.listdir(target):
         raise ValueError(f"'{os.fspath(target)}' is not empty")
-    db = Database(target, dim, metric, m, ef_construction)
-    ids = list(records)
-    for begin in range(0, len(ids), _BATCH):
-        part = ids[begin : begin + _BATCH]
-        db.add_many(part, [records[id][0] for id in part], [records[id][1] for id in part])
-    db.save()
+    db: Database | None = None
+    try:
+        db = Database(target, dim, metric, m, ef_construction)
+        ids = list(records)
+        for begin in range(0, len(ids), _BATCH):
+            part = ids[begin : begin + _BATCH]
+            db.add_many(part, [records[id][0] for id in part], [records[id][1] for id in part])
+        db.save()
+    except BaseException:
+        if db is not None:
+            with contextlib.suppress(ValueError):
+                db.close()
+            _remove(target, there)
+        raise
     return db
+
+
+def _remove(target: str | os.PathLike[str], there: bool) -> None:
+    """Removes the database that was begun in a folder which was empty, and the folder unless it was there before."""
+    if not os.path.isdir(target):
+        return
+    for entry in list(os.scandir(target)):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            os.unlink(entry.path)
+    if not there:
+        with contextlib.suppress(OSError):
+            os.rmdir(target)
 
 
 def _read(path: str) -> bytes | None:
