@@ -17,8 +17,8 @@ use nearfield_hnsw::{Graph, GraphView};
 use nearfield_platform::{Dir, RealDir, RealOptions};
 use nearfield_quant::Codes;
 use nearfield_segment::{
-    Built, Calibration, GrowingIndex, Quantization, SealedIndex, Source, build, open_index, vectors_file,
-    write_file, write_index,
+    Built, Calibration, GrowingIndex, Quantization, SealedIndex, Source, build, codes_file, graph_file,
+    open_index, vectors_file, write_file, write_index,
 };
 use nearfield_types::{Metric, Slot};
 use nearfield_vectors::{Element, GrowingRows, SealedRows, Shape, VectorStore, write_rows};
@@ -222,8 +222,11 @@ impl Place {
         Ok(Place { dir: Arc::new(dir), name: name.to_owned(), shown })
     }
 
-    /// Makes the folder that is written into. Refuses to replace anything but a saved index.
+    /// Makes the folder that is written into. Refuses to replace or remove anything but a saved index, whole or in parts.
     fn begin(&self, saving: &str) -> Result<()> {
+        for name in [&self.name, saving, &format!("{}{REPLACED}", self.name)] {
+            self.refuse_others(name)?;
+        }
         let failed = |e| Error::io(format!("saving {}", self.shown), e);
         match self.dir.open(&format!("{}/{INDEX_FILE}", self.name)) {
             Ok(region) if Container::open(region.clone(), TAG).is_ok() => {}
@@ -235,6 +238,23 @@ impl Place {
         }
         self.remove(saving).map_err(failed)?;
         self.dir.make_dir(saving).map_err(failed)
+    }
+
+    /// An error if the folder `name` holds what no save has written: it would be gone.
+    fn refuse_others(&self, name: &str) -> Result<()> {
+        let own = [vectors_file(0), codes_file(0), graph_file(0), INDEX_FILE.to_owned()];
+        // What is no folder is refused below, or in nobody's way.
+        let entries = self.dir.list(name).unwrap_or_default();
+        match entries.iter().find(|entry| entry.is_dir || !own.contains(&entry.name)) {
+            None => Ok(()),
+            Some(other) => {
+                let text = format!(
+                    "{:?} in the folder {name:?} is no part of a saved index, and saving would remove it: choose another path",
+                    other.name
+                );
+                Err(Error::new(ErrorKind::Exists, text))
+            }
+        }
     }
 
     fn is_there(&self) -> std::io::Result<bool> {

@@ -313,3 +313,24 @@ fn a_save_that_was_cut_short_says_where_the_index_is() {
     index.save(&path).unwrap();
     assert!(!aside.exists() && Index::view(&path).is_ok());
 }
+
+#[test]
+fn a_save_removes_nothing_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("saved");
+    let index = Index::new(4, &IndexOptions::new(Metric::Euclid)).unwrap();
+    index.add(Some(&[7]), &[1.0, 0.0, 0.0, 0.0], 1).unwrap();
+    index.save(&path).unwrap();
+    index.save(&path).unwrap();
+    for place in ["saved", "saved.saving", "saved.replaced"] {
+        let other = folder.path().join(place).join("mine.txt");
+        std::fs::create_dir_all(other.parent().unwrap()).unwrap();
+        std::fs::write(&other, "mine").unwrap();
+        let error = index.save(&path).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Exists);
+        assert!(error.to_string().contains("\"mine.txt\" in the folder"), "{error}");
+        assert!(other.exists() && Index::view(&path).is_ok());
+        std::fs::remove_file(&other).unwrap();
+    }
+    index.save(&path).unwrap();
+}
