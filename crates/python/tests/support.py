@@ -35,10 +35,13 @@ def refuses(text: str, kind: type[Exception] = ValueError) -> Iterator[None]:
 # Those that a test has started: `conftest` ends them after it.
 started: "list[subprocess.Popen[str]]" = []
 
+# What a shell starts in its background ignores Ctrl-C, and so does what that starts.
+HEED_CTRL_C = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+
 
 def python(program: str, *arguments: object) -> "subprocess.Popen[str]":
     """Another process that runs a program; what it prints can be read, and it waits where it reads a line."""
-    command = [sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)]
+    command = [sys.executable, "-c", HEED_CTRL_C + textwrap.dedent(program), *map(str, arguments)]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
     started.append(process)
