@@ -33,5 +33,8 @@ pub(crate) fn task(root: &Path) -> Outcome {
         .current_dir(&package)
         .args(["-m", "mypy", "--strict", "--no-incremental"])
         .args(typed))?;
-    run(venv.python().current_dir(&package).args(["-m", "pyright"]).args(typed))
+    // It would look for the packages beside the first `python` of the path.
+    let mut pyright = venv.python();
+    let interpreter = pyright.get_program().to_owned();
+    run(pyright.current_dir(&package).args(["-m", "pyright", "--pythonpath"]).arg(interpreter).args(typed))
 }
