@@ -436,7 +436,8 @@ pub(crate) fn search(
         work.plan = if place.has_graph { Plan::Walk } else { Plan::ScanThenTest };
         let (found, stats) = walk(&passing, &place, ask, &costs, budget, scratch)?;
         work.stats += stats;
-        if let Some(mut found) = found.filter(|found| found.len() == ask.limit) {
+        // A look at all rows has found all there are, however few.
+        if let Some(mut found) = found.filter(|found| found.len() == ask.limit || !place.has_graph) {
             found.retain(|one| one.distance <= ask.bound.unwrap_or(f32::MAX));
             return Ok((found, work));
         }
@@ -584,7 +585,9 @@ fn walk(
     let guarded = Budget::unlimited().with_distances_max(guard.min(budget.left())).with_check(&check);
     let mut best = TopK::new(ask.limit, passing.segment);
     // Without the bound: how many were found says whether the walk was enough.
-    let unbound = Ask { bound: None, ..*ask };
+    // And where no graph was seen to be worth a walk, none that has grown since is walked.
+    let depth = if place.has_graph { ask.depth } else { Depth::Exact };
+    let unbound = Ask { bound: None, depth, ..*ask };
     let mut question = question(&unbound, passing, &guarded);
     if place.passes_whole && passing.is_all_visible {
         question.admit = &AdmitAll;
