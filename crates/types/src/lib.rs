@@ -23,17 +23,19 @@
 //!
 //! # Reading order
 //!
-//! `ids`, `metric`, `value`, `limits`, `name`.
+//! `ids`, `metric`, `value`, `limits`, `name`, `progress`.
 
 mod ids;
 pub mod limits;
 mod metric;
 mod name;
+mod progress;
 mod value;
 
 pub use ids::{PointId, Seq, Slot};
 pub use metric::{Metric, Score, UnknownMetric};
 pub use name::{NameError, check_name};
+pub use progress::Progress;
 /// The UUID type used in [`PointId`], re-exported so that users need no second dependency.
 pub use uuid::Uuid;
 pub use value::{Object, Value, ValueError};
