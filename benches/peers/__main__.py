@@ -21,9 +21,9 @@ import time
 import plot
 import summary
 import tables
-from adapters import OURS_FIRST, PEERS, Peer, choose
-from dataset import Dataset
-from goals import judge
+from adapters import DATABASES, OURS_FIRST, PEERS, USUAL, Peer, choose
+from dataset import Dataset, first_rows
+from goals import judge, judge_databases
 from stages import STAGES, Settings, applies, run
 
 
@@ -45,9 +45,11 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", help="where results are written")
     parser.add_argument("--peers", default="", help="names parted by commas; without it the usual ones")
     parser.add_argument("--all", action="store_true", help="every peer there is")
+    parser.add_argument("--databases", action="store_true", help="the databases, with every stage of theirs unless --stages says otherwise")
+    parser.add_argument("--rows", type=int, help="the first so many rows of the set alone, without its filters")
     parser.add_argument("--list", action="store_true", help="print the names and end")
     parser.add_argument("--table", action="store_true", help="write the tables of the records in --out again and end")
-    parser.add_argument("--stages", default="build,serve", help=f"of {','.join(STAGES)}")
+    parser.add_argument("--stages", default="", help=f"of {','.join(STAGES)}; build,serve without it")
     parser.add_argument("--rounds", type=int, default=1, help="how often each engine serves")
     parser.add_argument("--passes", type=int, default=5, help="timed passes a figure; the median is taken")
     parser.add_argument("--pass-s", type=float, default=1.5, help="a pass of single calls ends after so many seconds")
@@ -67,13 +69,16 @@ def parse() -> argparse.Namespace:
 
 
 def measure(arguments: argparse.Namespace) -> None:
-    peers = choose(arguments.peers, arguments.all)
-    chosen = arguments.stages.split(",")
+    peers = choose(arguments.peers, DATABASES if arguments.databases else [peer.name for peer in PEERS] if arguments.all else USUAL)
+    usual = "build,serve,filtered,write" if arguments.databases else "build,serve"
+    chosen = (arguments.stages or usual).split(",")
     unknown = [stage for stage in chosen if stage not in STAGES]
     if unknown:
         raise SystemExit(f"there is no stage {', '.join(unknown)}; there are {', '.join(STAGES)}")
-    data = Dataset(arguments.data, with_base=False)
     os.makedirs(arguments.out, exist_ok=True)
+    if arguments.rows:
+        arguments.data = first_rows(arguments.data, arguments.rows, os.path.join(arguments.out, "set"))
+    data = Dataset(arguments.data, with_base=False)
     records = os.path.join(arguments.out, "records.jsonl")
     if os.path.exists(records):
         os.remove(records)
@@ -150,7 +155,7 @@ def in_a_process(arguments: argparse.Namespace, peer: Peer, stage: str, folder: 
 
 
 def child(arguments: argparse.Namespace) -> None:
-    peer = choose(arguments.child, everything=False)[0]
+    peer = choose(arguments.child)[0]
     one, both = cores(arguments)
     settings = Settings(
         data=arguments.data,
@@ -180,7 +185,8 @@ def cores(arguments: argparse.Namespace) -> tuple[int, tuple[int, int]]:
 def write_results(arguments: argparse.Namespace, rows: list[dict]) -> None:
     given = [float(rate) for rate in arguments.yardstick.split(",") if rate]
     verdicts = judge(rows, arguments.second, dict(zip(("0.95", "0.99"), given)))
-    title = "Nearfield's index beside others" + (", a set that nothing was tuned on" if arguments.second else "")
+    verdicts += judge_databases(rows)
+    title = "Nearfield beside others" + (", a set that nothing was tuned on" if arguments.second else "")
     machine = facts(arguments)
     text = tables.markdown(title, machine, rows, verdicts)
     curves = {row["peer"]: curve(row["sweep"]) for row in sorted(rows, key=lambda row: not row["peer"].startswith(OURS_FIRST))}

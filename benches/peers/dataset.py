@@ -9,6 +9,23 @@ import numpy as np
 # What every database gets with a row, so that all store the same.
 FIELDS = ("pos", "category", "words", "first_letter", "offset", "bucket")
 
+TRUTH = 100  # neighbours known of each query
+
+
+def first_rows(folder: str, count: int, out: str) -> str:
+    """A set of the first rows of another one, with the exact neighbours among them and without filters; returns its folder."""
+    os.makedirs(out, exist_ok=True)
+    base = np.load(os.path.join(folder, "base.npy"), mmap_mode="r")[:count]
+    queries = np.load(os.path.join(folder, "queries.npy"))
+    nearest = np.argsort(-(queries @ base.T), axis=1, kind="stable")[:, :TRUTH]
+    for name, rows in {"base": base, "queries": queries, "gt": nearest}.items():
+        np.save(os.path.join(out, name + ".npy"), rows)
+    with open(os.path.join(folder, "payload.jsonl"), encoding="utf-8") as lines:
+        kept = [line for _, line in zip(range(count), lines)]
+    with open(os.path.join(out, "payload.jsonl"), "w", encoding="utf-8") as file:
+        file.writelines(kept)
+    return out
+
 
 class Dataset:
     def __init__(self, folder: str, with_base: bool) -> None:

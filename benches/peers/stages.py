@@ -5,11 +5,13 @@ build1   one thread on one core: seconds
 serve    opens what `build` persisted: time to open, memory, the sweep on one core (one query a call, and BATCH a call), two threads
 delete   a fifth of the rows is deleted; recall and rate against the truth of the rest
 filtered each filter of the set, one query a call on one core
-write    databases: acknowledged upserts into an empty store, one by one and in batches
+write    databases: acknowledged upserts into an empty store, one by one and in batches, the whole set in batches of 1,000 and the seconds
+         until it has settled; beside them what the disk itself does: one append and fdatasync after another
 """
 
 import importlib
 import importlib.metadata
+import os
 import statistics
 import sys
 import time
@@ -85,9 +87,15 @@ def serve(peer: Peer, settings: Settings) -> dict:
     record["resident_raw_mb"] = served.raw
     record["sweep"] = sweep(peer, settings, data, queries, batch)
     record["threads"] = two_threads(peer, settings, record["sweep"], queries, batch)
-    if not peer.is_database:
-        record["open_ms"] = 1e3 * statistics.median(seconds(peer.open) for _ in range(5))
+    record["open_ms"] = 1e3 * statistics.median(reopened(peer) for _ in range(5))
     return record
+
+
+def reopened(peer: Peer) -> float:
+    """Seconds to open what was just closed: warm."""
+    if peer.is_database:
+        peer.close()
+    return seconds(peer.open)
 
 
 def sweep(peer: Peer, settings: Settings, data: Dataset, queries: list, batch: np.ndarray) -> list[dict]:
@@ -129,7 +137,7 @@ def two_threads(peer: Peer, settings: Settings, points: list[dict], queries: lis
 
 
 def answering(peer: Peer, queries: list, batch: np.ndarray, threads: int) -> Callable[[], int]:
-    if not peer.search_batch:
+    if peer.is_database or not peer.search_batch:
         return python_threads(peer.search, queries, threads)
 
     def call() -> int:
@@ -177,16 +185,36 @@ def write(peer: Peer, settings: Settings) -> dict:
     payload = data.payload
     pin(set(settings.cores))
     record = {}
-    for batch, most in ((1, 2000), (100, 20000), (1000, 40000)):
+    for batch, most, least_s in ((1, 20_000, 6.0), (100, 40_000, 6.0), (1000, data.count, 60.0)):
         peer.create_empty()
         began, count = time.perf_counter(), 0
-        while count < min(most, data.count - batch + 1) and time.perf_counter() - began < 6:
+        while count < min(most, data.count - batch + 1) and time.perf_counter() - began < least_s:
             end = count + batch
             peer.upsert(range(count, end), data.base[count:end], payload[count:end])
             count = end
         record[f"upsert_{batch}_per_s"] = count / (time.perf_counter() - began)
+        if batch == 1000:
+            record["upserted"] = count
+            record["settle_s"] = seconds(peer.settle)
         peer.close()
+    record["disk_syncs_per_s"] = disk_syncs(settings.folder, data.dim * 4)
     return record
+
+
+def disk_syncs(folder: str, size: int) -> float:
+    """Appends of this size a second, each followed by fdatasync, into a file with room reserved: the most a synchronous writer can do alone."""
+    file = os.open(os.path.join(folder, "syncs"), os.O_CREAT | os.O_WRONLY)
+    try:
+        os.posix_fallocate(file, 0, 64 << 20)
+        os.fsync(file)
+        began, count = time.perf_counter(), 0
+        while count * size < 64 << 20 and time.perf_counter() - began < 3:
+            os.write(file, bytes(size))
+            os.fdatasync(file)
+            count += 1
+        return count / (time.perf_counter() - began)
+    finally:
+        os.close(file)
 
 
 STAGES: dict[str, Callable[[Peer, Settings], dict]] = {
@@ -212,6 +240,7 @@ def run(peer: Peer, stage: str, settings: Settings) -> dict:
     """One stage, in this process, with the version of what was measured."""
     record = STAGES[stage](peer, settings)
     record["version"] = importlib.metadata.version(peer.package)
+    record["is_database"], record["rows"] = peer.is_database, peer.data.count
     return record
 
 

@@ -56,6 +56,8 @@ def row(name: str, stages: dict[str, list[dict]]) -> dict:
     }
     one = {
         "peer": name,
+        "is_database": any(record.get("is_database") for records in stages.values() for record in records),
+        "rows": next((record["rows"] for records in stages.values() for record in records if "rows" in record), 0),
         "version": next((record["version"] for records in stages.values() for record in records), "?"),
         "single": single,
         "batch": batch,

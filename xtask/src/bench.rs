@@ -131,16 +131,15 @@ fn peers(root: &Path, mut args: Args, data: Option<String>, generated: Option<Ge
     let (rows, dim, seed) = SECOND;
     let second = || Generated { rows: rows.to_owned(), dim: dim.to_owned(), seed: seed.to_owned() };
     let data = vectors("peers", data, if is_second { Some(second()) } else { generated }, root)?;
-    let requirements = if args.flag("--all") { "requirements-all.txt" } else { "requirements.txt" };
+    let wide: Vec<&str> = ["--all", "--databases"].into_iter().filter(|flag| args.flag(flag)).collect();
+    let requirements = if wide.is_empty() { "requirements.txt" } else { "requirements-all.txt" };
     let venv = Venv::with(root, "peers", &folder.join(requirements))?;
     venv.install_nearfield(root, "wheel")?;
     let last = if is_second { "second" } else { "first" };
     let out = out.map_or_else(|| target_dir(root).join("bench-peers").join(last), PathBuf::from);
     let mut harness = venv.python();
     harness.arg(folder).arg("--data").arg(data).arg("--out").arg(out);
-    if requirements == "requirements-all.txt" {
-        harness.arg("--all");
-    }
+    harness.args(wide);
     if is_second {
         harness.arg("--second");
     }

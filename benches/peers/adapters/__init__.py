@@ -1,7 +1,9 @@
 """Every engine that can be measured, and which of them are unless somebody says otherwise."""
 
+from collections.abc import Sequence
+
 from .base import Peer
-from .databases import Lance, MilvusLite, QdrantEdge, Zvec
+from .databases import Chroma, Lance, MilvusLite, QdrantEdge, Vctrs, Zvec
 from .libraries import PROBES, Faiss, Hnswlib, Rabitq, Svs, Usearch, Voyager
 from .nearfield_database import NearfieldDatabase
 from .nearfield_index import NearfieldIndex
@@ -37,6 +39,8 @@ PEERS: list[Peer] = [
     Zvec("zvec-int8-refine", quant="INT8", refine=True),
     Lance(),
     MilvusLite(),
+    Chroma(),
+    Vctrs(),
 ]
 
 OURS_FIRST = "nearfield"  # drawn first, in the first colour
@@ -58,11 +62,24 @@ USUAL = (
     "zvec-int8-refine",
 )
 
+# Databases that run in the process, ours in both durabilities.
+DATABASES = (
+    "nearfield",
+    "nearfield-sync",
+    "qdrant-edge",
+    "qdrant-edge-int8",
+    "zvec",
+    "zvec-int8-refine",
+    "lancedb-ivf-hnsw-sq",
+    "chroma",
+    "vctrs",
+)
 
-def choose(names: str, everything: bool) -> list[Peer]:
-    """The peers of a list of names parted by commas; without names the usual ones, or all."""
+
+def choose(names: str, default: Sequence[str] = USUAL) -> list[Peer]:
+    """The peers of a list of names parted by commas; without names those of the default."""
     known = {peer.name: peer for peer in PEERS}
-    wanted = [name for name in names.split(",") if name] or ([*known] if everything else [*USUAL])
+    wanted = [name for name in names.split(",") if name] or [*default]
     unknown = [name for name in wanted if name not in known]
     if unknown:
         raise SystemExit(f"there is no peer {', '.join(unknown)}; there are {', '.join(known)}")

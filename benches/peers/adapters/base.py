@@ -25,7 +25,7 @@ class Peer:
     is_database = False  # keeps payloads, takes durable writes
     filter_sweep: Sequence[int] = (64, 256)
     search_batch = None  # (table, threads) -> ids, one row a query
-    prepare_filter = None  # (filter, name) -> what search_filtered takes
+    prepare_filter = None  # (filter, name) -> the filter as its users write it; the engine reads it anew in every call
     delete = None  # (ids)
 
     def __init__(self, name: str | None = None, **options: object) -> None:
@@ -75,6 +75,9 @@ class Peer:
 
     def upsert(self, ids: Sequence[int], vectors: np.ndarray, payloads: Sequence[dict]) -> None:
         raise NotImplementedError
+
+    def settle(self) -> None:
+        """Ends what an engine does in the background after writes, or what its users call after them; nothing to do for most."""
 
     def close(self) -> None:
         """Lets go of what is open; nothing to do for most."""

@@ -1,4 +1,7 @@
-"""Databases that run in the process: payloads, durable writes, filters."""
+"""Databases that run in the process: payloads, durable writes, filters.
+
+A filter is kept as its users write it, a dict or a text, and turned into what the engine takes inside the timed call.
+"""
 
 import os
 import shutil
@@ -18,9 +21,14 @@ def as_sql(filter: dict, equals: str = "=") -> str:
     return f"{filter['field']} {({'eq': equals, 'lt': '<', 'ge': '>='})[filter['op']]} {value}"
 
 
+def as_mongo(filter: dict) -> dict:
+    return {filter["field"]: {{"eq": "$eq", "ge": "$gte", "lt": "$lt"}[filter["op"]]: filter["value"]}}
+
+
 class Database(Peer):
     is_database = True
     sweep = (16, 20, 24, 32, 40, 48, 64, 96, 128, 192, 256, 384, 512)
+    filter_sweep = (16, 32, 64, 128, 256)
 
     def fill(self, base: np.ndarray) -> None:
         payload = self.data.payload
@@ -99,7 +107,10 @@ class QdrantEdge(Database):
         answers = self.shard.query_batch(edge.QueryBatchRequest(requests))
         return [[point.id for point in points] for points in answers]
 
-    def prepare_filter(self, filter: dict, name: str) -> object:
+    def prepare_filter(self, filter: dict, name: str) -> dict:
+        return filter
+
+    def condition(self, filter: dict) -> object:
         import qdrant_edge as edge
 
         if filter["op"] == "eq":
@@ -109,10 +120,10 @@ class QdrantEdge(Database):
             condition = edge.FieldCondition(filter["field"], range=edge.RangeFloat(**{bound: filter["value"]}))
         return edge.Filter(must=[condition])
 
-    def search_filtered(self, query: list, filter: object) -> Sequence:
+    def search_filtered(self, query: list, filter: dict) -> Sequence:
         import qdrant_edge as edge
 
-        request = edge.SearchRequest(edge.Query.Nearest(query), K, filter=filter, params=self.parameters)
+        request = edge.SearchRequest(edge.Query.Nearest(query), K, filter=self.condition(filter), params=self.parameters)
         return [point.id for point in self.shard.search(request)]
 
     def upsert(self, ids: Sequence[int], vectors: np.ndarray, payloads: Sequence[dict]) -> None:
@@ -125,6 +136,9 @@ class QdrantEdge(Database):
         import qdrant_edge as edge
 
         self.shard.update(edge.UpdateOperation.delete_points([int(id) for id in ids]))
+
+    def settle(self) -> None:
+        self.shard.optimize()
 
     def close(self) -> None:
         self.shard.close()
@@ -215,13 +229,18 @@ class Zvec(Database):
         for start in range(0, len(ids), BATCH):
             self.collection.delete([str(id) for id in ids[start : start + BATCH]])
 
+    def settle(self) -> None:
+        import zvec
+
+        self.collection.optimize(zvec.OptimizeOption(2))
+
     def close(self) -> None:
         self.collection.close()
 
 
 class Lance(Database):
     name, package, modules = "lancedb-ivf-hnsw-sq", "lancedb", ("lancedb", "pyarrow")
-    sweep, filter_sweep = (24, 32, 64, 128, 256), (64,)
+    sweep, filter_sweep = (24, 32, 64, 128, 256), (64, 256)
 
     def rows(self, ids: Sequence[int], vectors: np.ndarray, payloads: Sequence[dict]) -> object:
         import pyarrow
@@ -353,3 +372,103 @@ class MilvusLite(Database):
 
     def close(self) -> None:
         self.client.close()
+
+
+class Chroma(Database):
+    """Its rows lie in SQLite; its graph takes part in every write."""
+
+    name, package, modules = "chroma", "chromadb", ("chromadb",)
+    sweep, filter_sweep = (16, 32, 64, 128, 256), (64, 256)
+
+    def create_empty(self) -> None:
+        import chromadb
+
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.client = chromadb.PersistentClient(self.path)
+        graph = {"space": "cosine", "max_neighbors": M, "ef_construction": EF_CONSTRUCTION, "num_threads": 2}
+        self.collection = self.client.create_collection("bench", configuration={"hnsw": graph}, embedding_function=None)
+
+    def build(self, base: np.ndarray, threads: int) -> None:
+        self.create_empty()
+        self.fill(base)
+
+    def persist(self) -> None:
+        self.close()
+
+    def open(self) -> None:
+        import chromadb
+
+        self.client = chromadb.PersistentClient(self.path)
+        self.collection = self.client.get_collection("bench", embedding_function=None)
+
+    def set(self, value: int) -> None:
+        self.collection.modify(configuration={"hnsw": {"ef_search": value}})
+
+    def search(self, query: np.ndarray, **filter: dict) -> Sequence:
+        found = self.collection.query(query_embeddings=[query], n_results=K, include=[], **filter)
+        return [int(id) for id in found["ids"][0]]
+
+    def prepare_filter(self, filter: dict, name: str) -> dict:
+        return as_mongo(filter)
+
+    def search_filtered(self, query: np.ndarray, filter: dict) -> Sequence:
+        return self.search(query, where=filter)
+
+    def upsert(self, ids: Sequence[int], vectors: np.ndarray, payloads: Sequence[dict]) -> None:
+        self.collection.upsert(ids=[str(id) for id in ids], embeddings=vectors, metadatas=list(payloads))
+
+    def delete(self, ids: np.ndarray) -> None:
+        for start in range(0, len(ids), BATCH):
+            self.collection.delete(ids=[str(id) for id in ids[start : start + BATCH]])
+
+    def close(self) -> None:
+        from chromadb.api.shared_system_client import SharedSystemClient
+
+        # Otherwise opening again hands out what is in memory.
+        self.client._system.stop()
+        SharedSystemClient.clear_system_cache()
+
+
+class Vctrs(Database):
+    """Saved as a whole by `save`: its writes are in memory until then."""
+
+    name, package, modules = "vctrs", "vctrs", ("vctrs",)
+    sweep = (10, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384)
+
+    def create_empty(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+        self.open()
+
+    def build(self, base: np.ndarray, threads: int) -> None:
+        self.create_empty()
+        self.fill(base)
+
+    def persist(self) -> None:
+        self.db.save()
+
+    def open(self) -> None:
+        import vctrs
+
+        self.db = vctrs.Database(self.path, self.dim, "cosine", M, EF_CONSTRUCTION)
+
+    def search(self, query: np.ndarray) -> Sequence:
+        return [int(found.id) for found in self.db.search(query, K, self.value)]
+
+    def prepare_filter(self, filter: dict, name: str) -> dict:
+        return as_mongo(filter)
+
+    def search_filtered(self, query: np.ndarray, filter: dict) -> Sequence:
+        return [int(found.id) for found in self.db.search(query, K, self.value, filter)]
+
+    def upsert(self, ids: Sequence[int], vectors: np.ndarray, payloads: Sequence[dict]) -> None:
+        if len(ids) == 1:
+            self.db.upsert(str(ids[0]), vectors[0], payloads[0])
+        else:
+            self.db.upsert_many([str(id) for id in ids], vectors, list(payloads))
+
+    def delete(self, ids: np.ndarray) -> None:
+        for start in range(0, len(ids), BATCH):
+            self.db.delete_many([str(id) for id in ids[start : start + BATCH]])
+
+    def close(self) -> None:
+        self.db = None

@@ -8,7 +8,7 @@ import numpy as np
 from measure import K
 
 from .base import EF_CONSTRUCTION, M
-from .databases import BATCH, Database
+from .databases import BATCH, Database, as_mongo
 
 
 class NearfieldDatabase(Database):
@@ -45,8 +45,7 @@ class NearfieldDatabase(Database):
         return [int(found.id) for found in self.db.search(query, K, self.value)]
 
     def prepare_filter(self, filter: dict, name: str) -> dict:
-        operator = {"eq": "$eq", "ge": "$gte", "lt": "$lt"}[filter["op"]]
-        asked = {filter["field"]: {operator: filter["value"]}}
+        asked = as_mongo(filter)
         # The first one asks for the index of the field.
         self.db.search(self.data.queries[0], K, where_filter=asked)
         self.db.wait_indexed()
@@ -64,6 +63,9 @@ class NearfieldDatabase(Database):
     def delete(self, ids: np.ndarray) -> None:
         for start in range(0, len(ids), BATCH):
             self.db.delete_many([str(id) for id in ids[start : start + BATCH]])
+
+    def settle(self) -> None:
+        self.db.wait_indexed()
 
     def close(self) -> None:
         self.db.close()

@@ -14,7 +14,7 @@ import memory
 import plot
 import summary
 import tables
-from adapters import PEERS, USUAL, choose
+from adapters import DATABASES, PEERS, USUAL, choose
 
 
 def served(scale: float, recalls: tuple[float, ...] = (0.90, 0.96, 0.992, 0.9992), **more: object) -> dict:
@@ -124,6 +124,27 @@ class Goals(unittest.TestCase):
 
 
 class Shown(unittest.TestCase):
+    def test_databases_are_judged_beside_the_best_of_them(self) -> None:
+        def measured(scale: float, filtered: float, writes: float) -> dict:
+            points = [{"filter": "half", "share": 0.5, "value": 16, "recall": 0.96, "qps": filtered}]
+            written = {"upsert_1_per_s": writes, "upsert_100_per_s": writes, "upsert_1000_per_s": writes}
+            written |= {"upserted": 100_000, "settle_s": 1.0, "disk_syncs_per_s": 1000.0, "version": "1"}
+            more = {"is_database": True, "rows": 100_000}
+            return {"serve": [served(scale, **more)], "filtered": [{"filtered": points, "version": "1"}], "write": [written]}
+
+        names = {"nearfield": (9000, 400.0, 3000.0), "nearfield-sync": (9000, 400.0, 700.0), "zvec": (2000, 100.0, 1500.0)}
+        judged = goals.judge_databases(summary.rows({name: measured(*figures) for name, figures in names.items()}))
+        words = {one.goal: (one.word, one.against) for one in judged}
+        self.assertEqual(words["database: queries a second at 0.95"], ("holds", "zvec"))
+        self.assertEqual(words["database: queries a second with filter half at 0.95"], ("holds", "zvec"))
+        self.assertEqual(words["database: upserts a second by 1,000, process"], ("holds", "zvec"))
+        self.assertEqual(words["database: upserts a second by 1, sync"][0], "falls short")
+        self.assertEqual(words["database: opening, ms"][0], "holds")
+        alone = summary.rows({"nearfield": measured(*names["nearfield"])})
+        self.assertEqual(goals.judge_databases(alone), [])
+        self.assertIn("settled", tables.writing(alone))
+        self.assertIn("400", tables.filtered_at(alone, 0.95))
+
     def test_tables_hold_every_peer(self) -> None:
         found = rows(nearfield_index=9000, hnswlib=1000)
         text = tables.markdown("title", {"cores": 2}, found, goals.judge(found, False, {}))
@@ -151,10 +172,10 @@ class Engines(unittest.TestCase):
     def test_names_are_told_apart(self) -> None:
         names = [peer.name for peer in PEERS]
         self.assertEqual(len(names), len(set(names)))
-        self.assertEqual([peer.name for peer in choose("", False)], [*USUAL])
-        self.assertEqual(len(choose("", True)), len(PEERS))
+        self.assertEqual([peer.name for peer in choose("")], [*USUAL])
+        self.assertEqual(len({*DATABASES} - {peer.name for peer in PEERS}), 0)
         with self.assertRaisesRegex(SystemExit, "there is no peer nothing"):
-            choose("hnswlib,nothing", False)
+            choose("hnswlib,nothing")
 
     def test_memory_of_this_process_is_seen(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
