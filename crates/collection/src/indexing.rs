@@ -212,10 +212,10 @@ impl Collection {
         let written = written.map_err(|e| Error::io(format!("writing the index of segment {number}"), e))?;
         drop(partitions);
         drop(built);
-        let index =
-            open_index(&*self.dir, &folder, vector, sealed.rows(), Some(&written)).map_err(|(path, e)| {
-                Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
-            })?;
+        let opened = open_index(&*self.dir, &folder, vector, rows.shape(), sealed.rows(), Some(&written));
+        let index = opened.map_err(|(path, e)| {
+            Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
+        })?;
         let kinds = [FileKind::Codes, FileKind::Graph, FileKind::Partitions].map(|kind| kind(vector as u16));
         let files = [written.codes, Some(written.graph), written.partitions];
         let named = kinds.into_iter().zip(files).filter_map(|(kind, file)| Some((kind, file?)));
@@ -303,8 +303,9 @@ pub(crate) fn open_indexes(
     let mut damaged = Vec::new();
     for vector in sealed.unindexed() {
         let Some(files) = named_index(entry, vector) else { continue };
+        let (folder, shape) = (segment_folder(folder, entry.id), sealed.vectors(vector).shape());
         let opened: std::result::Result<SealedIndex, _> =
-            open_index(dir, &segment_folder(folder, entry.id), vector, entry.rows, Some(&files));
+            open_index(dir, &folder, vector, shape, entry.rows, Some(&files));
         match opened {
             Ok(index) => sealed.attach(vector, index, &files),
             Err((path, e)) => damaged.push(format!("{path} cannot be used ({e}): the index is built anew")),

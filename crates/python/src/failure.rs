@@ -1,14 +1,19 @@
 //! What went wrong, as something that may travel between threads before it becomes an exception.
 
-use nearfield::Error;
+use nearfield::{Error, ErrorKind};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
+
+const BESIDE_A_WRITER: &str =
+    "read_only=True opens it for reading beside the writer; or close it there first";
 
 /// Why an operation of a database failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     /// A `ValueError` with this text: every error of the database is one.
     Value(String),
+    /// The same with a note on what to do, which Python prints below it.
+    Noted(String, &'static str),
     /// What a signal handler raised while we worked: `KeyboardInterrupt`, usually.
     Raised(PyErr),
 }
@@ -37,7 +42,10 @@ impl Failure {
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Failure {
-        Failure::Value(error.to_string())
+        match error.kind() {
+            ErrorKind::Busy => Failure::Noted(error.to_string(), BESIDE_A_WRITER),
+            _ => Failure::Value(error.to_string()),
+        }
     }
 }
 
@@ -51,9 +59,19 @@ impl From<Failure> for PyErr {
     fn from(failure: Failure) -> PyErr {
         match failure {
             Failure::Value(text) => PyValueError::new_err(text),
+            Failure::Noted(text, note) => noted(PyValueError::new_err(text), note),
             Failure::Raised(error) => error,
         }
     }
+}
+
+/// The exception with a note, which tracebacks print below its text: what is wrong stays as others know it, what to do stands beside it.
+/// Before Python 3.11 there are no notes.
+pub(crate) fn noted(error: PyErr, note: &str) -> PyErr {
+    Python::attach(|py| {
+        let _ = error.value(py).call_method1("add_note", (note,));
+    });
+    error
 }
 
 /// A `TypeError` with this text.

@@ -7,7 +7,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
 use crate::errors::value_error;
-use crate::failure::{class_of, type_error};
+use crate::failure::{class_of, noted, type_error};
 
 /// Reads a filter; `None` if there is none.
 pub(crate) fn filter(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Filter>> {
@@ -16,7 +16,22 @@ pub(crate) fn filter(given: Option<&Bound<'_, PyAny>>) -> PyResult<Option<Filter
         return Err(type_error(format!("where_filter must be a dict or None, not {}", class_of(given))));
     };
     let object = object_of(dict, 1)?;
-    mongo::parse(&object).map(Some).map_err(|error| value_error(error.to_string()))
+    mongo::parse(&object).map(Some).map_err(|error| {
+        let raised = value_error(error.to_string());
+        match error {
+            ParseError::Operator(name) => noted(raised, &meant(&name)),
+            _ => raised,
+        }
+    })
+}
+
+/// What somebody may have meant by an operator that there is not.
+fn meant(operator: &str) -> String {
+    let bare = operator.trim_start_matches('$').to_ascii_lowercase();
+    match OPERATORS.iter().find(|known| known[1..] == bare) {
+        Some(known) => format!("write \"{known}\""),
+        None => format!("there are {}", OPERATORS.join(", ")),
+    }
 }
 
 fn object_of(dict: &Bound<'_, PyDict>, depth: usize) -> PyResult<Object> {
@@ -36,6 +51,9 @@ fn object_of(dict: &Bound<'_, PyDict>, depth: usize) -> PyResult<Object> {
     Ok(Object::from_entries(entries))
 }
 
+/// All operators.
+const OPERATORS: [&str; 12] =
+    ["$eq", "$ne", "$gt", "$gte", "$lt", "$lte", "$in", "$nin", "$exists", "$and", "$or", "$not"];
 /// Operators that compare numbers.
 const RANGES: [&str; 4] = ["$gt", "$gte", "$lt", "$lte"];
 

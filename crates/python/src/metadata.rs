@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBool, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
 
-use crate::failure::{class_of, type_error};
+use crate::failure::{class_of, noted, type_error};
 
 const EMPTY: &str = "$empty";
 
@@ -60,7 +60,10 @@ pub(crate) fn object_of(dict: &Bound<'_, PyDict>, depth: usize) -> PyResult<Obje
     }
     let mut entries = Vec::with_capacity(dict.len());
     for (key, value) in dict {
-        entries.push((key_of(&key)?, value_of(&value, depth)?));
+        let key = key_of(&key)?;
+        let value =
+            value_of(&value, depth).map_err(|error| noted(error, &format!("in the metadata key {key:?}")))?;
+        entries.push((key, value));
     }
     Ok(Object::from_entries(entries))
 }

@@ -12,7 +12,7 @@ use pyo3::types::{PyDict, PyString};
 use crate::answers::{Ids, Stored};
 use crate::batches;
 use crate::errors::value_error;
-use crate::failure::{Failure, class_of, type_error};
+use crate::failure::{Failure, class_of, noted, type_error};
 use crate::filters;
 use crate::handle::Handle;
 use crate::metadata;
@@ -323,11 +323,14 @@ fn stored_list(given: &Bound<'_, PyAny>, ids: usize) -> PyResult<Vec<nearfield::
     }
     given
         .try_iter()?
-        .map(|item| {
+        .enumerate()
+        .map(|(at, item)| {
             let item = item?;
             match item.cast::<PyDict>() {
                 _ if item.is_none() => metadata::stored(None),
-                Ok(dict) => metadata::stored(Some(dict)),
+                Ok(dict) => {
+                    metadata::stored(Some(dict)).map_err(|error| noted(error, &format!("in metadatas[{at}]")))
+                }
                 Err(_) => Err(wrong()),
             }
         })

@@ -59,6 +59,15 @@ pub struct IndexOptions {
 }
 
 impl IndexOptions {
+    /// The same with codes that need to know nothing of the rows to come.
+    fn while_growing(&self) -> IndexOptions {
+        let quantization = match self.quantization {
+            Quantization::Scalar { .. } => Quantization::Auto,
+            other => other,
+        };
+        IndexOptions { quantization, ..*self }
+    }
+
     /// The codec for these vectors; `None` to walk on the vectors themselves.
     pub(crate) fn codec<'r>(
         &self,
@@ -159,10 +168,11 @@ struct Linking {
 }
 
 impl GrowingIndex {
-    /// The index of `rows`, without anything linked yet. Codes are those that suit the rows there are now.
+    /// The index of `rows`, without anything linked yet. Codes are those that suit the rows there are now; scalar ones wait until the
+    /// rows are sealed, because a grid chosen by the first rows would cut off what lies beyond them in later ones.
     pub fn new(rows: Arc<GrowingRows>, options: &IndexOptions) -> GrowingIndex {
         let sample = (0..rows.len().min(SAMPLE_ROWS)).filter_map(|slot| rows.row(Slot(slot)));
-        let codec = options.codec(rows.shape(), sample, 0);
+        let codec = options.while_growing().codec(rows.shape(), sample, 0);
         let (writer, codes) = codec.map(|codec| GrowingCodes::create(Arc::new(codec))).unzip();
         let graph = Graph::new(options.graph(rows.shape().metric()));
         GrowingIndex {

@@ -10,6 +10,7 @@ use nearfield_hnsw::{Graph, GraphView};
 use nearfield_platform::Dir;
 use nearfield_quant::{Codes, SealedCodes, write_codes};
 use nearfield_types::Slot;
+use nearfield_vectors::Shape;
 
 use crate::calibration::Calibration;
 use crate::error::{IndexError, damaged};
@@ -65,7 +66,7 @@ pub fn write_index(
     Ok(IndexFiles { codes: codes.transpose()?, graph, partitions: None })
 }
 
-/// Opens what [`write_index`] wrote, for `rows` rows: maps the files and checks every byte of them. Whether there are codes is what
+/// Opens what [`write_index`] wrote, for `rows` rows of this shape: maps the files and checks every byte of them. Whether there are codes is what
 /// the notes beside the graph say. `expected` is what the manifest says, where there is one.
 ///
 /// # Errors
@@ -79,6 +80,7 @@ pub fn open_index(
     dir: &dyn Dir,
     folder: &str,
     vector: usize,
+    shape: Shape,
     rows: u32,
     expected: Option<&IndexFiles>,
 ) -> Result<SealedIndex, (String, IndexError)> {
@@ -92,7 +94,7 @@ pub fn open_index(
     let codes = if has_codes {
         let path = format!("{folder}/{}", codes_file(vector));
         let expected = expected.and_then(|files| files.codes.as_ref());
-        Some(open_codes(dir, &path, rows, expected).map_err(|e| (path, e))?)
+        Some(open_codes(dir, &path, shape, rows, expected).map_err(|e| (path, e))?)
     } else {
         None
     };
@@ -124,13 +126,15 @@ fn open_graph(
 fn open_codes(
     dir: &dyn Dir,
     path: &str,
+    shape: Shape,
     rows: u32,
     expected: Option<&Summary>,
 ) -> Result<SealedCodes, IndexError> {
     let container = Container::open(dir.open(path)?, nearfield_quant::format::TAG)?;
     check(&container, expected)?;
     let codes = SealedCodes::open(&container)?;
-    if codes.len() != rows {
+    let codec = codes.codec();
+    if codes.len() != rows || codec.dim() != shape.dim() || codec.metric() != shape.metric() {
         return Err(damaged("codes and rows").into());
     }
     Ok(codes)

@@ -299,7 +299,7 @@ impl Place {
     }
 
     fn index(&self, settings: &Settings) -> Result<SealedIndex> {
-        let opened = open_index(&*self.dir, &self.name, 0, settings.count, None);
+        let opened = open_index(&*self.dir, &self.name, 0, settings.shape, settings.count, None);
         opened.map_err(|(path, e)| Error::caused(ErrorKind::Corrupt, path, e))
     }
 }

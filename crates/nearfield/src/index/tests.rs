@@ -253,6 +253,24 @@ fn bad_input_is_named() {
 
 /// Every file of a saved index cut anywhere and changed anywhere: an error, or the right answer.
 #[test]
+fn codes_of_other_rows_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let saved = |name: &str, metric: Metric, dim: usize| {
+        let path = folder.path().join(name);
+        filled(metric, dim, 300, Quantization::Rotated).0.save(&path).unwrap();
+        path
+    };
+    let right = saved("right", Metric::Cosine, 64);
+    for (name, metric, dim) in [("metric", Metric::Euclid, 64), ("dim", Metric::Cosine, 96)] {
+        let other = saved(name, metric, dim);
+        std::fs::remove_file(other.join("codes-0")).unwrap();
+        std::fs::copy(right.join("codes-0"), other.join("codes-0")).unwrap();
+        let refused = Index::load(&other).unwrap_err().to_string();
+        assert!(refused.contains("codes-0"), "{refused}");
+    }
+}
+
+#[test]
 fn damaged_files_never_give_wrong_answers() {
     let place = tempfile::tempdir().unwrap();
     let (path, copy) = (place.path().join("saved"), place.path().join("copy"));
