@@ -37,7 +37,7 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`, `snapshot`.
+//! `database`, `collection`, `catalog`, `options`, `reader`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -51,7 +51,7 @@ pub mod filter;
 pub mod format;
 mod index;
 mod options;
-mod snapshot;
+mod reader;
 
 pub use collection::Collection;
 pub use database::Database;
@@ -70,4 +70,4 @@ pub use nearfield_types::{
     limits,
 };
 pub use options::Options;
-pub use snapshot::Snapshot;
+pub use reader::Reader;
