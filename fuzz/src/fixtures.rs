@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use nearfield::{CollectionConfig, Database, Metric, Object, Options, Point, PointId, Uuid, Value, Vectors};
 use nearfield_ann::conformance::Points;
 use nearfield_codec::{AlignedBytes, ContainerWriter, FileTag};
-use nearfield_collection::CollectionOptions;
+use nearfield_collection::{Cell, CollectionOptions, ManifestCell};
 use nearfield_hnsw::{Graph, Linker, Params, Scorers};
 use nearfield_payload::index::{FieldBuilder, IndexConfig, IndexKind};
 use nearfield_payload::text::TextConfig;
@@ -129,6 +129,25 @@ pub(crate) fn codes() -> [Vec<u8>; 2] {
         let rows = rows.iter().enumerate().map(|(at, row)| (at != 4).then_some(row.as_slice()));
         nearfield_quant::write_rows(Vec::new(), &codec, rows).expect("writing to memory does not fail").0
     })
+}
+
+/// Tasks of a database: none, and some of several kinds, one of them failed.
+pub(crate) fn tasks() -> Vec<Vec<u8>> {
+    let dir: Arc<dyn Dir> = MemoryDir::new();
+    let db = Database::open_in(Arc::clone(&dir), "fixture", options()).expect("memory does not fail");
+    let c = db.create_collection("c", CollectionConfig::new(1, Metric::Dot)).expect("creates");
+    let cell = ManifestCell::new(dir, "tasks");
+    let mut values = Vec::new();
+    for _ in 0..2 {
+        c.flush_task().expect("flushes");
+        c.create_index_task("author.name", &IndexKind::Keyword.config()).expect("makes an index");
+        values.push(cell.read().expect("reads").expect("there are tasks").bytes);
+    }
+    // The state of the first one: it waits, as after a kill.
+    let mut waits = values[0].clone();
+    waits[16 + 9] = 1;
+    values.push(waits);
+    values
 }
 
 /// The files of a log with sealed files, an operation of several frames, a mark and a clean close, without the zeros at their

@@ -55,6 +55,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("cell", targets::cell::cell),
     ("manifest", targets::manifest::manifest),
     ("catalog", targets::catalog::catalog),
+    ("tasks", targets::tasks::tasks),
     ("operation", targets::operation::operation),
     ("container", targets::container::container),
     ("graph", targets::graph::graph),

@@ -20,13 +20,22 @@ use crate::filter::Filter;
 pub struct Collection {
     shard: Arc<Shard>,
     name: String,
+    uuid: [u8; 16],
     /// Keeps the database open.
     shared: Arc<Shared>,
 }
 
 impl Collection {
-    pub(crate) fn new(shared: Arc<Shared>, name: String, shard: Arc<Shard>) -> Self {
-        Collection { shard, name, shared }
+    pub(crate) fn new(shared: Arc<Shared>, name: String, uuid: [u8; 16], shard: Arc<Shard>) -> Self {
+        Collection { shard, name, uuid, shared }
+    }
+
+    pub(crate) fn uuid(&self) -> [u8; 16] {
+        self.uuid
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// Damage is told with the collection it is in; other errors are about the request.

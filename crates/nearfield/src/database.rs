@@ -10,7 +10,7 @@ use nearfield_collection::{
     Cell, Collection as Shard, CollectionConfig, CollectionOptions, Error, ErrorKind, ManifestCell, Result,
 };
 use nearfield_platform::{
-    Clock, Dir, Lock, LockError, LockKind, MemoryDir, PanicHook, RealDir, RealOptions, Ticker,
+    Clock, Dir, Lock, LockError, LockKind, MemoryDir, PanicHook, Panicked, RealDir, RealOptions, Ticker,
 };
 use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX};
 use nearfield_types::{Uuid, check_name};
@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use crate::catalog::{Catalog, Written};
 use crate::collection::Collection;
 use crate::options::Options;
+use crate::tasks::Board;
 
 const LOCK_FILE: &str = "LOCK";
 pub(crate) const CATALOG_FOLDER: &str = "catalog";
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     /// Why the background threads ended, if they did.
     failed: Arc<OnceLock<String>>,
+    board: Arc<Board>,
     /// Damage that cost nothing, found while opening.
     repaired: Mutex<Vec<String>>,
 }
@@ -123,6 +125,7 @@ impl Database {
         }
         let shared = Arc::new(Shared::open(dir, place, options)?);
         shared.start()?;
+        crate::tasks::resume(&shared);
         open.insert(identity, Arc::downgrade(&shared));
         Ok(Database { shared })
     }
@@ -169,25 +172,12 @@ impl Database {
             ));
         };
         let found = found.to_owned();
-        // The catalog's lock makes openings wait for each other; the list of the open ones stays free for the background.
-        let open = self.shared.open.lock().get(&uuid).cloned();
-        let shard = match open {
-            Some(shard) => shard,
-            None => {
-                let options = self.shared.collection_options();
-                let opened = Shard::open(&self.shared.dir, &shard_folder(uuid), uuid, options);
-                let (shard, report) = opened.map_err(|e| e.within(format_args!("collection {found:?}")))?;
-                let repaired =
-                    report.repaired.into_iter().map(|what| format!("collection {found:?}: {what}"));
-                self.shared.repaired.lock().extend(repaired);
-                if let Some(why) = self.shared.failed.get() {
-                    shard.poison(why);
-                }
-                self.shared.open.lock().insert(uuid, Arc::clone(&shard));
-                shard
-            }
-        };
-        Ok(Collection::new(Arc::clone(&self.shared), found, shard))
+        let shard = self.shared.load(&ledger, &found, uuid)?;
+        Ok(Collection::new(Arc::clone(&self.shared), found, uuid, shard))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// The names of all collections, sorted.
@@ -215,6 +205,8 @@ impl Database {
         if let Some(shard) = self.shared.open.lock().remove(&uuid) {
             shard.shut();
         }
+        drop(ledger);
+        self.shared.board.cancel_all(uuid, "the collection was deleted");
         committed?;
         // What cannot be removed now is removed at the next opening: no catalog names it any more.
         let _ = self.shared.dir.remove(&collection_folder(uuid));
@@ -343,12 +335,22 @@ impl Shared {
                 ledger
             }
         };
+        let open: Arc<Mutex<BTreeMap<[u8; 16], Arc<Shard>>>> = Arc::default();
+        let (shards, clock) = (Arc::clone(&open), Arc::clone(&options.collections.clock));
+        let broken = Arc::new(move |uuid, panicked: &Panicked| {
+            if let Some(shard) = shards.lock().get(&uuid) {
+                shard.poison(panicked);
+            }
+        });
+        let (board, damage) = Board::open(&dir, clock, !options.background, broken)?;
+        repaired.extend(damage);
         Ok(Shared {
             dir,
             place: place.to_owned(),
             options,
             catalog: Mutex::new(ledger),
-            open: Arc::default(),
+            open,
+            board: Arc::new(board),
             tickers: Mutex::default(),
             linkers: Mutex::default(),
             lock: Mutex::new(Some(lock)),
@@ -425,6 +427,50 @@ impl Shared {
         self.linkers.lock().iter().for_each(Ticker::wake);
     }
 
+    pub(crate) fn board(&self) -> &Arc<Board> {
+        &self.board
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.options.collections.clock
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// What `name` means now: the name of a collection and which one that is.
+    pub(crate) fn resolve(&self, name: &str) -> Result<Option<(String, [u8; 16])>> {
+        Ok(self.ledger()?.value.resolve(name).map(|(name, uuid)| (name.to_owned(), uuid)))
+    }
+
+    /// The collection of this uuid, opened if it was not.
+    pub(crate) fn shard(&self, uuid: [u8; 16]) -> Result<Arc<Shard>> {
+        let ledger = self.ledger()?;
+        let named = ledger.value.collections.iter().find(|(_, known)| **known == uuid);
+        let Some((name, _)) = named else {
+            return Err(Error::new(ErrorKind::NotFound, "the collection was deleted"));
+        };
+        self.load(&ledger, name, uuid)
+    }
+
+    /// A collection of the catalog, opened if it was not. The catalog's lock makes openings wait for each other; the list of the open ones
+    /// stays free for the background.
+    fn load(&self, _ledger: &Ledger, name: &str, uuid: [u8; 16]) -> Result<Arc<Shard>> {
+        if let Some(shard) = self.open.lock().get(&uuid) {
+            return Ok(Arc::clone(shard));
+        }
+        let opened = Shard::open(&self.dir, &shard_folder(uuid), uuid, self.collection_options());
+        let (shard, report) = opened.map_err(|e| e.within(format_args!("collection {name:?}")))?;
+        let repaired = report.repaired.into_iter().map(|what| format!("collection {name:?}: {what}"));
+        self.repaired.lock().extend(repaired);
+        if let Some(why) = self.failed.get() {
+            shard.poison(why);
+        }
+        self.open.lock().insert(uuid, Arc::clone(&shard));
+        Ok(shard)
+    }
+
     fn collection_options(&self) -> CollectionOptions {
         CollectionOptions {
             durability: self.options.durability,
@@ -450,6 +496,7 @@ impl Shared {
         drop(ledger);
         // Or the threads would first finish what they are building.
         opened(&self.open).iter().for_each(|shard| shard.halt_indexing());
+        self.board.halt();
         let linkers = std::mem::take(&mut *self.linkers.lock());
         drop(linkers);
         self.tickers.lock().clear();

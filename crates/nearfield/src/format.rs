@@ -1,7 +1,10 @@
-//! Every constant of the catalog and of saved indexes, as `docs/format.md` lists them.
+//! Every constant of the catalog, of tasks and of saved indexes, as `docs/format.md` lists them.
 
 /// Version of the catalog inside its cell.
 pub const CATALOG_VERSION: u16 = 1;
+
+/// Version of the tasks inside their cell.
+pub const TASKS_VERSION: u16 = 1;
 
 /// Settings and ids of a saved index.
 pub const INDEX_MAGIC: [u8; 4] = *b"NFix";

@@ -33,11 +33,12 @@
 //!
 //! 1. One process writes: it holds the lock of the directory. In that process all handles share one database.
 //! 2. The catalog is the one commit point for names: a collection exists iff the catalog names it.
-//! 3. A collection is opened at first use; a damaged one does not keep the others from opening.
+//! 3. A task is written down before its id is known to anybody, and so is its end.
+//! 4. A collection is opened at first use; a damaged one does not keep the others from opening.
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`, `snapshot`.
+//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -51,7 +52,8 @@ pub mod filter;
 pub mod format;
 mod index;
 mod options;
-mod snapshot;
+mod reader;
+mod tasks;
 
 pub use collection::Collection;
 pub use database::Database;
@@ -70,4 +72,5 @@ pub use nearfield_types::{
     limits,
 };
 pub use options::Options;
-pub use snapshot::Snapshot;
+pub use reader::Reader;
+pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};

@@ -88,4 +88,4 @@ pub use faults::{Action, Fault, FaultPlan, Faults, Moment, Sabotage};
 pub use faulty::FaultyDir;
 pub use memory::MemoryDir;
 pub use real::{RealDir, RealOptions};
-pub use threads::{Job, PanicHook, Panicked, Ticker, Workers, on_threads};
+pub use threads::{Job, PanicHook, Panicked, Ticker, Urgency, Workers, guarded, on_threads};

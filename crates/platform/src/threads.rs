@@ -27,8 +27,20 @@ pub struct Panicked {
 /// Told of every panic, in the thread where it happened; must not panic itself.
 pub type PanicHook = Arc<dyn Fn(&Panicked) + Send + Sync>;
 
-/// Does `job`; a panic becomes an error and is reported.
-fn guarded<T>(thread: &str, hook: &PanicHook, job: impl FnOnce() -> T) -> Result<T, Panicked> {
+/// Does `job` for `thread`, which is how the report calls it; a panic becomes an error and is reported.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// let quiet: nearfield_platform::PanicHook = Arc::new(|_| {});
+/// let job = || -> u32 { panic!("no such luck") };
+/// assert_eq!(nearfield_platform::guarded("worker", &quiet, job).unwrap_err().message, "no such luck");
+/// ```
+///
+/// # Errors
+///
+/// [`Panicked`].
+pub fn guarded<T>(thread: &str, hook: &PanicHook, job: impl FnOnce() -> T) -> Result<T, Panicked> {
     // What the job leaves half done is its owner's concern, whom the hook tells; nothing of ours is shared with it.
     catch_unwind(AssertUnwindSafe(job)).map_err(|payload| {
         let panicked = Panicked { thread: thread.to_owned(), message: message(&*payload) };
@@ -44,6 +56,32 @@ fn message(payload: &(dyn Any + Send)) -> String {
         _ => "something that is not text".to_owned(),
     }
 }
+
+/// How a thread stands against others when there are fewer processors than work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Urgency {
+    /// As every thread of the process.
+    #[default]
+    Normal,
+    /// It gives way to the others where the system knows such a thing; so do the threads that it starts. For work that takes long and
+    /// that nobody waits for.
+    Background,
+}
+
+impl Urgency {
+    /// Lets the calling thread have it, for good: a thread that gave way cannot take it back.
+    fn take_on(self) {
+        let gives_way =
+            || rustix::process::getpriority_process(None).is_ok_and(|nice| nice >= BACKGROUND_NICE);
+        if self == Urgency::Background && !gives_way() {
+            // Where it is refused the work is done all the same.
+            let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+        }
+    }
+}
+
+/// The system's measure of giving way, of at most 19: another thread gets about nine times the time of one that gives way by 10.
+const BACKGROUND_NICE: i32 = 10;
 
 /// Runs `work` on `threads` threads at once, each with its number, and returns when all are done. The caller's thread is number 0,
 /// so `threads` of 0 or 1 starts none; where the system gives no further thread, those there are do the work.
@@ -99,12 +137,30 @@ impl Workers {
     ///
     /// If the system gives no thread; those started before are joined.
     pub fn new(name: &str, threads: usize, hook: PanicHook) -> io::Result<Workers> {
+        Workers::with_urgency(name, threads, Urgency::Normal, hook)
+    }
+
+    /// As [`Workers::new`], with threads that stand like this against others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Workers::new`].
+    pub fn with_urgency(
+        name: &str,
+        threads: usize,
+        urgency: Urgency,
+        hook: PanicHook,
+    ) -> io::Result<Workers> {
         let (queue, tasks) = unbounded();
         let mut workers = Workers { name: name.into(), hook, queue: Some(queue), threads: Vec::new() };
         for number in 0..threads.max(1) {
             let tasks: Receiver<Task> = tasks.clone();
             let thread = std::thread::Builder::new().name(format!("{name}-{number}"));
-            workers.threads.push(thread.spawn(move || tasks.into_iter().for_each(|task| task()))?);
+            let work = move || {
+                urgency.take_on();
+                tasks.into_iter().for_each(|task| task());
+            };
+            workers.threads.push(thread.spawn(work)?);
         }
         Ok(workers)
     }
@@ -224,9 +280,46 @@ impl Ticker {
         hook: PanicHook,
         mut tick: impl FnMut() + Send + 'static,
     ) -> io::Result<Ticker> {
+        Ticker::run(name, Urgency::Normal, period, hook, move || {
+            tick();
+            period
+        })
+    }
+
+    /// Calls `tick` when woken, and as long after each call as that call said, whichever is first: `Duration::MAX` waits for being woken
+    /// alone, so that a ticker with nothing to do costs nothing. The first call waits for being woken.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ticker::spawn`].
+    pub fn on_demand(
+        name: &str,
+        urgency: Urgency,
+        hook: PanicHook,
+        tick: impl FnMut() -> Duration + Send + 'static,
+    ) -> io::Result<Ticker> {
+        Ticker::run(name, urgency, Duration::MAX, hook, tick)
+    }
+
+    fn run(
+        name: &str,
+        urgency: Urgency,
+        first: Duration,
+        hook: PanicHook,
+        mut tick: impl FnMut() -> Duration + Send + 'static,
+    ) -> io::Result<Ticker> {
         let signal = Arc::new(Signal::default());
         let (heard, own) = (Arc::clone(&signal), name.to_owned());
-        let ticks = move || while heard.wait(period) && guarded(&own, &hook, &mut tick).is_ok() {};
+        let ticks = move || {
+            urgency.take_on();
+            let mut pause = first;
+            while heard.wait(pause) {
+                match guarded(&own, &hook, &mut tick) {
+                    Ok(next) => pause = next,
+                    Err(_) => return,
+                }
+            }
+        };
         let thread = Some(std::thread::Builder::new().name(name.to_owned()).spawn(ticks)?);
         Ok(Ticker { signal, thread })
     }
@@ -383,5 +476,32 @@ mod tests {
         std::thread::sleep(Duration::from_millis(10));
         drop(ticker);
         assert_eq!(count.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn on_demand_it_ticks_when_woken_and_as_long_as_it_asks() {
+        let (tell, told) = mpsc::channel();
+        let mut left = 3;
+        let tick = move || {
+            left -= 1;
+            tell.send(left).unwrap();
+            if left > 0 { Duration::ZERO } else { Duration::MAX }
+        };
+        let ticker = Ticker::on_demand("test", Urgency::Background, hook().0, tick).unwrap();
+        assert_eq!(told.recv_timeout(Duration::from_millis(20)), Err(mpsc::RecvTimeoutError::Timeout));
+        ticker.wake();
+        assert_eq!([(); 3].map(|()| told.recv().unwrap()), [2, 1, 0]);
+        ticker.wake();
+        assert_eq!(told.recv().unwrap(), -1);
+    }
+
+    #[test]
+    fn who_gives_way_passes_it_on_and_nobody_else_does() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let workers = Workers::with_urgency("test", 1, Urgency::Background, hook().0).unwrap();
+        let inherited = move || std::thread::spawn(nice).join().unwrap();
+        let (own, below) = workers.spawn(move || (nice(), inherited())).wait().unwrap();
+        assert_eq!((own, below, nice()), (before.max(BACKGROUND_NICE), before.max(BACKGROUND_NICE), before));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nearfield::{CollectionConfig, Database, ErrorKind, Metric, Snapshot, View};
+use nearfield::{CollectionConfig, Database, ErrorKind, Metric, Reader, View};
 use nearfield_platform::{RealDir, RealOptions};
 
 use crate::batches;
@@ -31,7 +31,7 @@ pub(crate) fn look(opening: &Opening) -> Result<Seen, Failure> {
         std::io::ErrorKind::NotFound => missing(),
         _ => Failure::value(error.to_string()),
     })?;
-    let looked = Snapshot::open_in(Arc::new(dir), opening.place()).and_then(|snapshot| snapshot.look(seen));
+    let looked = Reader::open_in(Arc::new(dir), opening.place()).and_then(|reader| reader.look(seen));
     let (view, state, config) = looked.map_err(|error| match error.kind() {
         ErrorKind::NotFound => missing(),
         _ => error.into(),
@@ -47,10 +47,10 @@ pub(crate) fn is_there(opening: &Opening) -> bool {
     }
     let Some(path) = &opening.path else { return false };
     let Ok(dir) = RealDir::open_with(path, RealOptions::default()) else { return false };
-    match Snapshot::open_in(Arc::new(dir), opening.place()) {
+    match Reader::open_in(Arc::new(dir), opening.place()) {
         // A child of a fork may not look any closer.
         Ok(_) if check_opening().is_err() => true,
-        Ok(snapshot) => snapshot
+        Ok(reader) => reader
             .look(|db| {
                 let alias = db.aliases().iter().any(|(alias, _)| alias == RECORDS);
                 Ok(alias || db.collections().iter().any(|name| name == RECORDS))

@@ -26,6 +26,12 @@ pub const PAYLOAD_KEY_BYTES_MAX: usize = 4_096;
 pub const COLLECTIONS_MAX: usize = 65_536;
 /// Most aliases of one database.
 pub const ALIASES_MAX: usize = 65_536;
+/// Finished tasks that a database remembers; older ones are forgotten.
+pub const TASKS_KEPT_MAX: usize = 1_000;
+/// Most tasks of one database that wait or run.
+pub const TASKS_LIVE_MAX: usize = 4_096;
+/// Most bytes of a text that a task is kept with.
+pub const TASK_TEXT_BYTES_MAX: usize = 4_096;
 /// Most payload indexes of one collection.
 pub const FIELD_INDEXES_MAX: usize = 64;
 /// Most bytes of the settings of one payload index, encoded: stop words take the most.

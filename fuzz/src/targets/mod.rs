@@ -14,5 +14,6 @@ pub mod npy;
 pub mod operation;
 pub mod payload_row;
 pub mod segment;
+pub mod tasks;
 pub mod wal_frames;
 pub mod wal_recover;

@@ -1,9 +1,9 @@
-//! Snapshots: what they see beside a writer and after a crash, and that they change nothing.
+//! Readers: what they see beside a writer and after a crash, and that they change nothing.
 
 use std::sync::Arc;
 
 use nearfield::{
-    CollectionConfig, Database, ErrorKind, Metric, Object, Options, Point, PointId, Query, Record, Snapshot,
+    CollectionConfig, Database, ErrorKind, Metric, Object, Options, Point, PointId, Query, Reader, Record,
     View, With,
 };
 use nearfield_platform::{Dir, FaultyDir, LossModel, MemoryDir, RealDir};
@@ -37,12 +37,12 @@ fn tree(dir: &dyn Dir, folder: &str) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn a_snapshot_sees_what_was_acknowledged_and_nothing_later() {
+fn a_reader_sees_what_was_acknowledged_and_nothing_later() {
     let dir = MemoryDir::new();
     let db = Database::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "db", quiet()).unwrap();
     let c = db.create_collection("c", CollectionConfig::new(2, Metric::Euclid)).unwrap();
     db.set_alias("now", "c").unwrap();
-    let snapshot = Snapshot::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "db").unwrap();
+    let reader = Reader::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "db").unwrap();
     let mut views = Vec::new();
     for id in 0..40 {
         c.upsert(vec![point(id)]).unwrap();
@@ -53,7 +53,7 @@ fn a_snapshot_sees_what_was_acknowledged_and_nothing_later() {
             c.flush().unwrap();
         }
         let before = tree(&*dir, "");
-        let view = snapshot.view(if id % 2 == 0 { "c" } else { "now" }).unwrap();
+        let view = reader.view(if id % 2 == 0 { "c" } else { "now" }).unwrap();
         assert_eq!(tree(&*dir, ""), before);
         assert_eq!(records(&view), records(&c.view()));
         views.push((view, records(&c.view())));
@@ -65,8 +65,8 @@ fn a_snapshot_sees_what_was_acknowledged_and_nothing_later() {
         let hits = view.search(&Query::new(&[0.0, 1.0], 1_000)).unwrap();
         assert_eq!(hits.len(), expected.len());
     }
-    assert_eq!(snapshot.collections().unwrap(), ["c"]);
-    assert_eq!(snapshot.view("d").unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(reader.collections().unwrap(), ["c"]);
+    assert_eq!(reader.view("d").unwrap_err().kind(), ErrorKind::NotFound);
 }
 
 #[test]
@@ -76,8 +76,8 @@ fn what_is_asked_may_write_and_is_forgotten() {
     let c = db.create_collection("c", CollectionConfig::new(2, Metric::Euclid)).unwrap();
     c.upsert((0..20).map(point).collect()).unwrap();
     let before = tree(&*dir, "");
-    let snapshot = Snapshot::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "db").unwrap();
-    let seen = snapshot.look(|db| {
+    let reader = Reader::open_in(Arc::clone(&dir) as Arc<dyn Dir>, "db").unwrap();
+    let seen = reader.look(|db| {
         let c = db.collection("c")?;
         c.upsert((15..30).map(point).collect())?;
         c.flush()?;
@@ -88,10 +88,10 @@ fn what_is_asked_may_write_and_is_forgotten() {
     assert_eq!((view.count(), names), (30, vec!["c".to_owned(), "d".to_owned()]));
     assert_eq!(tree(&*dir, ""), before);
     assert_eq!(c.count().unwrap(), 20);
-    assert_eq!(snapshot.collections().unwrap(), ["c"]);
+    assert_eq!(reader.collections().unwrap(), ["c"]);
 }
 
-/// At every moment at which the power may go, a snapshot of what is left is what opening it would give.
+/// At every moment at which the power may go, a reader of what is left is what opening it would give.
 #[test]
 fn after_a_crash_it_sees_what_recovery_would() {
     let dir = FaultyDir::new();
@@ -109,8 +109,8 @@ fn after_a_crash_it_sees_what_recovery_would() {
         for loss in [LossModel::Random, LossModel::All] {
             let image = dir.crash_image_at(ops, loss, ops as u64);
             let before = tree(&*image, "");
-            let snapshot = Snapshot::open_in(Arc::clone(&image) as Arc<dyn Dir>, "image").unwrap();
-            let seen = records(&snapshot.view("c").unwrap());
+            let reader = Reader::open_in(Arc::clone(&image) as Arc<dyn Dir>, "image").unwrap();
+            let seen = records(&reader.view("c").unwrap());
             assert_eq!(tree(&*image, ""), before);
             let db = Database::open_in(image, "image", quiet()).unwrap();
             assert_eq!(records(&db.collection("c").unwrap().view()), seen);
@@ -119,14 +119,14 @@ fn after_a_crash_it_sees_what_recovery_would() {
 }
 
 #[test]
-fn where_there_is_no_database_there_is_no_snapshot() {
-    let missing = Snapshot::open_in(MemoryDir::new(), "nowhere").unwrap_err();
+fn where_there_is_no_database_there_is_no_reader() {
+    let missing = Reader::open_in(MemoryDir::new(), "nowhere").unwrap_err();
     assert_eq!(
         (missing.kind(), missing.to_string().as_str()),
         (ErrorKind::NotFound, "there is no database at 'nowhere'")
     );
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(Snapshot::open(folder.path().join("none")).unwrap_err().kind(), ErrorKind::NotFound);
-    assert_eq!(Snapshot::open(folder.path()).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Reader::open(folder.path().join("none")).unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(Reader::open(folder.path()).unwrap_err().kind(), ErrorKind::NotFound);
     assert_eq!(RealDir::open(folder.path(), false).unwrap().list("").unwrap(), []);
 }

@@ -36,14 +36,14 @@ const LOOKS: u32 = 20;
 /// aliases of a look are of one moment, and no collection is seen as it was before that; one may be seen a little later than another.
 ///
 /// ```
-/// use nearfield::{CollectionConfig, Database, Metric, Options, Point, Snapshot};
+/// use nearfield::{CollectionConfig, Database, Metric, Options, Point, Reader};
 ///
 /// # fn main() -> nearfield::Result<()> {
-/// # let place = std::env::temp_dir().join(format!("nearfield-snapshot-{}", std::process::id()));
+/// # let place = std::env::temp_dir().join(format!("nearfield-reader-{}", std::process::id()));
 /// let db = Database::open(&place, Options::default())?;
 /// let books = db.create_collection("books", CollectionConfig::new(2, Metric::Cosine))?;
 /// books.upsert(vec![Point::new(1, vec![1.0, 0.0])])?;
-/// let view = Snapshot::open(&place)?.view("books")?;
+/// let view = Reader::open(&place)?.view("books")?;
 /// books.upsert(vec![Point::new(2, vec![0.0, 1.0])])?;
 /// assert_eq!((view.count(), books.count()?), (1, 2));
 /// # db.close()?;
@@ -52,37 +52,37 @@ const LOOKS: u32 = 20;
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Snapshot {
+pub struct Reader {
     dir: Arc<dyn Dir>,
     place: String,
     clock: Arc<dyn Clock>,
 }
 
-impl Snapshot {
+impl Reader {
     /// Looks at the database in the directory `path`.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::NotFound`] if there is none.
-    pub fn open(path: impl AsRef<Path>) -> Result<Snapshot> {
+    pub fn open(path: impl AsRef<Path>) -> Result<Reader> {
         let place = path.as_ref().display().to_string();
         let dir = RealDir::open_with(path.as_ref(), RealOptions::default()).map_err(|e| match e.kind() {
             IoKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")),
             _ => Error::io(format!("opening '{place}'"), e),
         })?;
-        Snapshot::open_in(Arc::new(dir), &place)
+        Reader::open_in(Arc::new(dir), &place)
     }
 
     /// Looks at the database in any directory; `place` is how errors call it.
     ///
     /// # Errors
     ///
-    /// As [`Snapshot::open`].
-    pub fn open_in(dir: Arc<dyn Dir>, place: &str) -> Result<Snapshot> {
-        let snapshot = Snapshot { dir, place: place.to_owned(), clock: Options::default().collections.clock };
-        let entries = snapshot.dir.list("").map_err(|e| Error::io(format!("looking into '{place}'"), e))?;
+    /// As [`Reader::open`].
+    pub fn open_in(dir: Arc<dyn Dir>, place: &str) -> Result<Reader> {
+        let reader = Reader { dir, place: place.to_owned(), clock: Options::default().collections.clock };
+        let entries = reader.dir.list("").map_err(|e| Error::io(format!("looking into '{place}'"), e))?;
         match entries.iter().any(|entry| entry.name == CATALOG_FOLDER) {
-            true => Ok(snapshot),
+            true => Ok(reader),
             false => Err(Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'"))),
         }
     }
@@ -110,7 +110,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As [`Snapshot::view`], and those of `ask`; [`ErrorKind::Busy`] if the catalog is rewritten all the time.
+    /// As [`Reader::view`], and those of `ask`; [`ErrorKind::Busy`] if the catalog is rewritten all the time.
     pub fn look<T>(&self, ask: impl Fn(&Database) -> Result<T>) -> Result<T> {
         let mut looks = LOOKS;
         loop {

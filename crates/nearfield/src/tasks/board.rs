@@ -1,0 +1,598 @@
+//! The board of a database: which tasks there are, which of them waits and which runs, and who works on them.
+//!
+//! Locks: `store` before `table`; neither is held while work is done. `table` is what is true now, the cell what is true on the disk: it
+//! is written whole, by whoever comes first, and covers the changes of all who wait for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use nearfield_collection::{Cell, Error, ErrorKind, ManifestCell, Result};
+use nearfield_platform::{Clock, Dir, PanicHook, Panicked, Urgency, Workers, guarded};
+use nearfield_types::limits::{TASK_TEXT_BYTES_MAX, TASKS_KEPT_MAX, TASKS_LIVE_MAX};
+use nearfield_types::{Progress, Uuid};
+use parking_lot::{Condvar, Mutex};
+
+use crate::tasks::record::{IDS_MAX, Record, TaskRecords, kept};
+use crate::tasks::{Task, TaskId, TaskKind, TaskState, closed};
+
+/// Where the cell lies.
+pub(crate) const TASKS_FOLDER: &str = "tasks";
+const THREAD: &str = "nearfield-task";
+/// Tasks that run at once, over all collections. Their work takes its threads from elsewhere.
+pub(crate) const TASKS_AT_ONCE: usize = 2;
+
+/// What a task is to do. What it returns is kept as [`Task::message`].
+pub(crate) type Work = Box<dyn FnOnce(&Progress) -> Result<String> + Send>;
+
+/// Told which collection a task worked on that panicked: what it did there is in an unknown state.
+pub(crate) type Broken = Arc<dyn Fn([u8; 16], &Panicked) + Send + Sync>;
+
+/// A task that is to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Plan {
+    kind: TaskKind,
+    collection: String,
+    uuid: [u8; 16],
+    argument: String,
+}
+
+impl Plan {
+    /// # Errors
+    ///
+    /// `Invalid` if the argument is too long.
+    pub(crate) fn new(
+        kind: TaskKind,
+        collection: String,
+        uuid: Option<[u8; 16]>,
+        argument: &str,
+    ) -> Result<Plan> {
+        if argument.len() > TASK_TEXT_BYTES_MAX {
+            let context = format!(
+                "the argument of a {} task has {} bytes: at most {TASK_TEXT_BYTES_MAX} are allowed",
+                kind.name(),
+                argument.len()
+            );
+            return Err(Error::invalid(context));
+        }
+        Ok(Plan { kind, collection, uuid: uuid.unwrap_or_default(), argument: argument.to_owned() })
+    }
+
+    fn is_of(&self, record: &Record) -> bool {
+        self.kind == record.kind
+            && self.uuid == record.uuid
+            && self.collection == record.collection
+            && self.argument == record.argument
+    }
+}
+
+/// A repeatable task that an earlier process left.
+#[derive(Clone, Debug)]
+pub(crate) struct Left {
+    pub(crate) id: u64,
+    pub(crate) kind: TaskKind,
+    pub(crate) uuid: [u8; 16],
+    pub(crate) argument: String,
+}
+
+/// All tasks of a database.
+pub(crate) struct Board {
+    table: Mutex<Table>,
+    /// A task ended, or the board was halted.
+    changed: Condvar,
+    store: Mutex<Store>,
+    clock: Arc<dyn Clock>,
+    broken: Broken,
+    /// Started with the first task.
+    workers: Mutex<Option<Workers>>,
+    /// True if nobody works in the background: whoever hands work in does it.
+    inline: bool,
+    halted: AtomicBool,
+}
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    entries: BTreeMap<u64, Entry>,
+    /// Counts changes, so that it is known which of them are on the disk.
+    changes: u64,
+}
+
+struct Entry {
+    record: Record,
+    progress: Arc<Progress>,
+    /// Until it is begun. A task without is not begun.
+    work: Option<Work>,
+}
+
+struct Store {
+    dir: Arc<dyn Dir>,
+    cell: ManifestCell,
+    /// `None` before the first value, and after a failure, which leaves it open.
+    version: Option<u64>,
+    has_folder: bool,
+    written: u64,
+}
+
+impl std::fmt::Debug for Board {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Board").field("tasks", &self.table.lock().entries.len()).finish_non_exhaustive()
+    }
+}
+
+/// What is on the disk. Damage is told and costs the history.
+pub(crate) fn read(dir: &Arc<dyn Dir>) -> Result<(TaskRecords, Option<String>)> {
+    let cell = ManifestCell::new(Arc::clone(dir), TASKS_FOLDER);
+    let (value, why) = match cell.read() {
+        Ok(None) => return Ok((TaskRecords::default(), None)),
+        Ok(Some(value)) => (value.bytes, value.damaged.into_iter().next()),
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            return Ok((TaskRecords::default(), Some(error.to_string())));
+        }
+        Err(error) => return Err(error),
+    };
+    match TaskRecords::decode(&value) {
+        Ok(records) => Ok((records, why)),
+        Err(error) => Ok((TaskRecords::default(), Some(format!("the tasks are not understood ({error})")))),
+    }
+}
+
+impl Board {
+    /// The board as an earlier process left it; with words about damage, if there was some.
+    ///
+    /// # Errors
+    ///
+    /// What reading met.
+    pub(crate) fn open(
+        dir: &Arc<dyn Dir>,
+        clock: Arc<dyn Clock>,
+        inline: bool,
+        broken: Broken,
+    ) -> Result<(Board, Option<String>)> {
+        let listed = dir.list("").map_err(|e| Error::io("looking for tasks", e))?;
+        let has_folder = listed.iter().any(|entry| entry.name == TASKS_FOLDER);
+        let (records, damage) = if has_folder { read(dir)? } else { Default::default() };
+        let mut next = records.next.max(1);
+        if damage.is_some() {
+            // Ids that were given and are not known must not be given again. No task ever had one of these.
+            next = next.max(clock.now_ms());
+            let _ = dir.remove(TASKS_FOLDER);
+        }
+        let entry = |(id, mut record): (u64, Record)| {
+            if !record.state.is_finished() {
+                (record.state, record.started_ms) = (TaskState::Queued, 0);
+            }
+            (id, Entry { record, progress: Arc::default(), work: None })
+        };
+        let table = Table { next, entries: records.tasks.into_iter().map(entry).collect(), changes: 0 };
+        let store = Store {
+            dir: Arc::clone(dir),
+            cell: ManifestCell::new(Arc::clone(dir), TASKS_FOLDER),
+            version: None,
+            has_folder: has_folder && damage.is_none(),
+            written: 0,
+        };
+        let board = Board {
+            table: Mutex::new(table),
+            changed: Condvar::new(),
+            store: Mutex::new(store),
+            clock,
+            broken,
+            workers: Mutex::new(None),
+            inline,
+            halted: AtomicBool::new(false),
+        };
+        Ok((board, damage.map(|why| format!("{why}; earlier tasks are forgotten"))))
+    }
+
+    /// Marks failed what an earlier process left and cannot be taken up again; returns the rest, oldest first.
+    pub(crate) fn sort_out(&self) -> Vec<Left> {
+        let now = self.clock.now_ms();
+        let (mut left, mut failed) = (Vec::new(), false);
+        for (id, entry) in &mut self.table.lock().entries {
+            let record = &mut entry.record;
+            let why = match (record.state.is_finished(), record.kind.is_repeatable(), self.inline) {
+                (true, ..) => continue,
+                (false, false, _) => "the process ended before it was done: start it again",
+                (false, true, true) => {
+                    "the process ended before it was done, and this one has no background threads: start it again"
+                }
+                (false, true, false) => {
+                    let (uuid, argument) = (record.uuid, record.argument.clone());
+                    left.push(Left { id: *id, kind: record.kind, uuid, argument });
+                    continue;
+                }
+            };
+            (record.state, record.finished_ms) = (TaskState::Failed, now);
+            record.message = why.to_owned();
+            failed = true;
+        }
+        if failed {
+            self.note();
+        }
+        left
+    }
+
+    /// Enters a task and has it worked on; one that stands for the same work and was not begun is not entered twice.
+    ///
+    /// # Errors
+    ///
+    /// `Busy` if too many wait, and what writing it down met: then there is no task.
+    pub(crate) fn submit(self: &Arc<Self>, plan: Plan, work: Work) -> Result<TaskId> {
+        let id = match self.enter(plan)? {
+            Entered::New(id) => id,
+            Entered::There(id) => return Ok(TaskId(id)),
+        };
+        if let Err(error) = self.write_down() {
+            self.table.lock().entries.remove(&id);
+            return Err(error.within("the task could not be written down"));
+        }
+        self.release(id, work)?;
+        Ok(TaskId(id))
+    }
+
+    /// Has an entered task worked on.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` if there is no thread to be had: the task has failed then.
+    pub(crate) fn release(self: &Arc<Self>, id: u64, work: Work) -> Result<()> {
+        if let Some(entry) = self.table.lock().entries.get_mut(&id)
+            && entry.record.state == TaskState::Queued
+        {
+            entry.work = Some(work);
+        }
+        if self.inline {
+            self.work_off();
+            return Ok(());
+        }
+        let mut workers = self.workers.lock();
+        if workers.is_none() && !self.is_halted() {
+            // Work is guarded where it is done.
+            let hook: PanicHook = Arc::new(|_| {});
+            match Workers::with_urgency(THREAD, TASKS_AT_ONCE, Urgency::Background, hook) {
+                Ok(started) => *workers = Some(started),
+                Err(error) => {
+                    drop(workers);
+                    let error = Error::io("starting a thread for tasks", error);
+                    self.end(id, TaskState::Failed, error.to_string());
+                    return Err(error);
+                }
+            }
+        }
+        if let Some(workers) = &*workers {
+            let board = Arc::clone(self);
+            drop(workers.spawn(move || board.work_off()));
+        }
+        Ok(())
+    }
+
+    /// All tasks, the newest first.
+    pub(crate) fn all(&self) -> Vec<Task> {
+        self.table.lock().entries.iter().rev().map(|(id, entry)| entry.shown(*id)).collect()
+    }
+
+    /// See [`crate::Database::task`].
+    pub(crate) fn one(&self, id: TaskId) -> Result<Task> {
+        Ok(self.table.lock().find(id)?.shown(id.0))
+    }
+
+    /// See [`crate::Database::cancel_task`].
+    pub(crate) fn cancel(&self, id: TaskId) -> Result<bool> {
+        let mut table = self.table.lock();
+        let entry = table.find(id)?;
+        match entry.record.state {
+            // Its work has more to take back than was begun: it is called and sees that it is not wanted.
+            TaskState::Queued if entry.record.kind != TaskKind::CreateIndex => {
+                drop(table);
+                self.end(id.0, TaskState::Cancelled, String::new());
+                Ok(true)
+            }
+            TaskState::Queued | TaskState::Running => {
+                entry.progress.cancel();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Takes back all tasks of a collection, saying why.
+    pub(crate) fn cancel_all(&self, uuid: [u8; 16], why: &str) {
+        let mut queued = Vec::new();
+        for (id, entry) in &mut self.table.lock().entries {
+            match entry.record.state {
+                TaskState::Queued if entry.record.uuid == uuid => queued.push(*id),
+                TaskState::Running if entry.record.uuid == uuid => {
+                    entry.interrupt();
+                    why.clone_into(&mut entry.record.message);
+                }
+                _ => {}
+            }
+        }
+        for id in queued {
+            self.end(id, TaskState::Cancelled, why.to_owned());
+        }
+    }
+
+    /// See [`crate::Database::wait_task`].
+    pub(crate) fn wait(&self, id: TaskId, timeout: Option<Duration>) -> Result<Task> {
+        let mut table = self.table.lock();
+        table.find(id)?;
+        let waits = |table: &mut Table| {
+            !self.is_halted() && table.find(id).is_ok_and(|entry| !entry.record.state.is_finished())
+        };
+        match timeout {
+            None => self.changed.wait_while(&mut table, waits),
+            Some(timeout) => drop(self.changed.wait_while_for(&mut table, waits, timeout)),
+        }
+        let task = table.find(id)?.shown(id.0);
+        match task.state.is_finished() {
+            true => Ok(task),
+            false if self.is_halted() => Err(closed()),
+            false => {
+                let context = format!("task {id} is {} per cent done: it goes on", task.progress as u32);
+                Err(Error::new(ErrorKind::Timeout, context))
+            }
+        }
+    }
+
+    /// Begins nothing more, asks what runs to give up, and waits for it. What may be repeated stays written down as it was.
+    pub(crate) fn halt(&self) {
+        self.halted.store(true, Ordering::Release);
+        for entry in self.table.lock().entries.values() {
+            if entry.record.state == TaskState::Running {
+                entry.interrupt();
+            }
+        }
+        self.changed.notify_all();
+        // Not with the lock: what runs may be at handing in work itself.
+        let workers = self.workers.lock().take();
+        drop(workers);
+        // What waited and cannot be repeated will not be done.
+        self.sort_out_halted();
+    }
+
+    fn sort_out_halted(&self) {
+        let waits = |record: &Record| record.state == TaskState::Queued && !record.kind.is_repeatable();
+        let lost: Vec<u64> = self
+            .table
+            .lock()
+            .entries
+            .iter()
+            .filter(|(_, entry)| waits(&entry.record))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in lost {
+            self.end(id, TaskState::Failed, closed().to_string());
+        }
+    }
+
+    fn is_halted(&self) -> bool {
+        self.halted.load(Ordering::Acquire)
+    }
+
+    fn enter(&self, plan: Plan) -> Result<Entered> {
+        let mut table = self.table.lock();
+        if self.is_halted() {
+            return Err(closed());
+        }
+        let same = |(_, entry): &(&u64, &Entry)| plan.is_of(&entry.record) && plan.is_done_by(entry);
+        if plan.kind.is_repeatable()
+            && let Some((id, _)) = table.entries.iter().find(same)
+        {
+            return Ok(Entered::There(*id));
+        }
+        let live = table.entries.values().filter(|entry| !entry.record.state.is_finished()).count();
+        if live >= TASKS_LIVE_MAX {
+            let context =
+                format!("{live} tasks wait or run: that is the most allowed, wait for some of them");
+            return Err(Error::new(ErrorKind::Busy, context));
+        }
+        let id = table.next;
+        if id >= IDS_MAX {
+            return Err(Error::new(ErrorKind::Unsupported, "the database has used up the ids of its tasks"));
+        }
+        table.next += 1;
+        let record = Record {
+            kind: plan.kind,
+            state: TaskState::Queued,
+            collection: plan.collection,
+            uuid: plan.uuid,
+            argument: plan.argument,
+            message: String::new(),
+            created_ms: self.clock.now_ms(),
+            started_ms: 0,
+            finished_ms: 0,
+        };
+        table.entries.insert(id, Entry { record, progress: Arc::default(), work: None });
+        table.changes += 1;
+        table.trim();
+        Ok(Entered::New(id))
+    }
+
+    /// Does what waits, as long as there is something that may be begun.
+    fn work_off(self: &Arc<Self>) {
+        while let Some((id, work, progress)) = self.take() {
+            self.note();
+            let uuid = self.table.lock().entries.get(&id).map_or([0; 16], |entry| entry.record.uuid);
+            let hook: PanicHook = {
+                let broken = Arc::clone(&self.broken);
+                Arc::new(move |panicked| broken(uuid, panicked))
+            };
+            match guarded(THREAD, &hook, || work(&progress)) {
+                Ok(done) => self.finish(id, done),
+                Err(panicked) => {
+                    let message =
+                        format!("a defect of Nearfield ended it, please report this: {}", panicked.message);
+                    self.end(id, TaskState::Failed, message);
+                }
+            }
+        }
+    }
+
+    /// Begins the first task that may be begun.
+    fn take(&self) -> Option<(u64, Work, Arc<Progress>)> {
+        let mut table = self.table.lock();
+        if self.is_halted() {
+            return None;
+        }
+        let running = table.entries.values().filter(|entry| entry.record.state == TaskState::Running);
+        let busy: BTreeSet<String> = running.map(|entry| entry.record.collection.clone()).collect();
+        let may_begin = |entry: &Entry| {
+            let name = &entry.record.collection;
+            entry.work.is_some() && (name.is_empty() || !busy.contains(name))
+        };
+        let (id, entry) = table.entries.iter_mut().find(|(_, entry)| may_begin(entry))?;
+        let (id, work) = (*id, entry.work.take()?);
+        (entry.record.state, entry.record.started_ms) = (TaskState::Running, self.clock.now_ms().max(1));
+        let progress = Arc::clone(&entry.progress);
+        table.changes += 1;
+        Some((id, work, progress))
+    }
+
+    fn finish(&self, id: u64, done: Result<String>) {
+        let (repeatable, asked) = {
+            let mut table = self.table.lock();
+            let Ok(entry) = table.find(TaskId(id)) else { return };
+            (entry.record.kind.is_repeatable(), entry.progress.is_cancelled())
+        };
+        match done {
+            Ok(message) => self.end(id, TaskState::Completed, message),
+            // Taken up again at the next opening: on the disk it runs.
+            Err(_) if self.is_halted() && repeatable => {}
+            Err(_) if self.is_halted() => self.end(id, TaskState::Failed, closed().to_string()),
+            Err(error) if asked && error.kind() == ErrorKind::Cancelled => {
+                self.end(id, TaskState::Cancelled, String::new());
+            }
+            Err(error) => self.end(id, TaskState::Failed, error.to_string()),
+        }
+    }
+
+    /// Ends a task that has not ended, and writes it down.
+    fn end(&self, id: u64, state: TaskState, message: String) {
+        {
+            let mut table = self.table.lock();
+            let Ok(entry) = table.find(TaskId(id)) else { return };
+            if entry.record.state.is_finished() {
+                return;
+            }
+            entry.record.state = state;
+            if !message.is_empty() || state == TaskState::Completed {
+                entry.record.message = kept(message);
+            }
+            entry.record.finished_ms = self.clock.now_ms().max(1);
+            entry.work = None;
+            table.changes += 1;
+            table.trim();
+        }
+        self.note();
+        self.changed.notify_all();
+    }
+
+    /// Writes down a change that is true whether it can be written or not: the next change tries again.
+    fn note(&self) {
+        let _ = self.write_down();
+    }
+
+    fn write_down(&self) -> Result<()> {
+        let mut store = self.store.lock();
+        let (bytes, changes) = {
+            let table = self.table.lock();
+            if store.written == table.changes && store.version.is_some() {
+                return Ok(());
+            }
+            (table.records().encode(), table.changes)
+        };
+        store.swap(&bytes)?;
+        store.written = changes;
+        Ok(())
+    }
+}
+
+enum Entered {
+    New(u64),
+    There(u64),
+}
+
+impl Plan {
+    /// Whether `entry`, of the same plan, does what this is to do: it was not begun, or what it makes stays true.
+    fn is_done_by(&self, entry: &Entry) -> bool {
+        match entry.record.state {
+            TaskState::Queued => true,
+            TaskState::Running if entry.progress.is_cancelled() => false,
+            TaskState::Running => matches!(self.kind, TaskKind::Rebuild | TaskKind::CreateIndex),
+            _ => false,
+        }
+    }
+}
+
+impl Table {
+    fn find(&mut self, id: TaskId) -> Result<&mut Entry> {
+        let missing =
+            || Error::new(ErrorKind::NotFound, format!("there is no task {id}, or it was forgotten"));
+        self.entries.get_mut(&id.0).ok_or_else(missing)
+    }
+
+    fn records(&self) -> TaskRecords {
+        let tasks = self.entries.iter().map(|(id, entry)| (*id, entry.record.clone())).collect();
+        TaskRecords { next: self.next, tasks }
+    }
+
+    /// Forgets the oldest tasks that have ended, if there are too many.
+    fn trim(&mut self) {
+        let finished = self.entries.iter().filter(|(_, entry)| entry.record.state.is_finished());
+        let finished: Vec<u64> = finished.map(|(id, _)| *id).collect();
+        for id in finished.iter().take(finished.len().saturating_sub(TASKS_KEPT_MAX)) {
+            self.entries.remove(id);
+        }
+    }
+}
+
+impl Entry {
+    /// Asks for an end that is not the user's wish. Work on an index would drop it on such a wish: it ends with its collection.
+    fn interrupt(&self) {
+        if self.record.kind != TaskKind::CreateIndex {
+            self.progress.cancel();
+        }
+    }
+
+    fn shown(&self, id: u64) -> Task {
+        let record = &self.record;
+        let time = |ms: u64| (ms > 0).then_some(ms);
+        Task {
+            id: TaskId(id),
+            kind: record.kind,
+            state: record.state,
+            collection: record.collection.clone(),
+            uuid: (record.uuid != [0; 16]).then(|| Uuid::from_bytes(record.uuid)),
+            argument: record.argument.clone(),
+            progress: match record.state {
+                TaskState::Completed => 100.0,
+                _ => 100.0 * self.progress.fraction(),
+            },
+            created_ms: record.created_ms,
+            started_ms: time(record.started_ms),
+            finished_ms: time(record.finished_ms),
+            message: record.message.clone(),
+        }
+    }
+}
+
+impl Store {
+    fn swap(&mut self, bytes: &[u8]) -> Result<()> {
+        if !self.has_folder {
+            self.dir.make_dir(TASKS_FOLDER).map_err(|e| Error::io("making the folder of tasks", e))?;
+            self.dir.sync_dir("").map_err(|e| Error::io("syncing the folder of tasks", e))?;
+            self.has_folder = true;
+        }
+        let expected = match self.version {
+            Some(version) => Some(version),
+            // Nobody else writes here, so what is there now is what came of it.
+            None => self.cell.read()?.map(|value| value.version),
+        };
+        let swapped = self.cell.swap_if(expected, bytes);
+        self.version = swapped.as_ref().ok().copied();
+        swapped.map(drop)
+    }
+}
