@@ -38,3 +38,15 @@ pub const FIELD_INDEXES_MAX: usize = 64;
 pub const FIELD_CONFIG_BYTES_MAX: usize = 1 << 20;
 /// Most rows of one segment: slots stay below 2^31.
 pub const SEGMENT_ROWS_MAX: usize = (1 << 31) - 1;
+/// Most snapshots of one database.
+pub const SNAPSHOTS_MAX: usize = 65_536;
+/// Most files of one snapshot.
+pub const SNAPSHOT_FILES_MAX: usize = 1 << 20;
+/// Most bytes of the manifest of one snapshot.
+pub const SNAPSHOT_MANIFEST_BYTES_MAX: usize = 256 << 20;
+/// Most bytes of a path inside a snapshot.
+pub const SNAPSHOT_PATH_BYTES_MAX: usize = 1_024;
+/// Most bytes of the description of a snapshot.
+pub const SNAPSHOT_DESCRIPTION_BYTES_MAX: usize = 65_536;
+/// Most pins of one database.
+pub const SNAPSHOT_PINS_MAX: usize = 65_536;
