@@ -71,6 +71,13 @@ impl Collection {
         Ok(())
     }
 
+    /// True while [`Collection::maintain_log`] has something to do, if not yet: whoever calls it may rest otherwise until something is
+    /// written.
+    pub fn log_waits(&self) -> bool {
+        let unsynced = self.options.durability == Durability::Process && self.dirty.waits();
+        (unsynced || self.unmarked.waits()) && self.check_writable().is_ok()
+    }
+
     /// Seals what waits to be sealed. Called like [`Collection::maintain_log`], best from another thread: it takes as long as
     /// the disk needs.
     ///

@@ -108,6 +108,10 @@ impl Since {
         self.waits.swap(false, Ordering::AcqRel);
     }
 
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
     /// True if it has waited for `after_ms`.
     pub(crate) fn due(&self, now_ms: u64, after_ms: u64) -> bool {
         self.waits.load(Ordering::Acquire)
@@ -252,6 +256,14 @@ impl Collection {
         let mut state = self.state.write();
         if matches!(*state, State::Open) {
             *state = State::Poisoned(why.to_string());
+        }
+    }
+
+    /// Why it takes no writes any more, if it does not.
+    pub fn poisoned(&self) -> Option<String> {
+        match &*self.state.read() {
+            State::Poisoned(why) => Some(why.clone()),
+            State::Open | State::Closed => None,
         }
     }
 

@@ -111,6 +111,11 @@ impl Collection {
         Ok(())
     }
 
+    /// True if [`Collection::maintain_indexes`] has something to build.
+    pub fn index_due(&self) -> bool {
+        self.unindexed().is_some()
+    }
+
     /// Links and builds until nothing is left to do. What others write meanwhile is included.
     ///
     /// # Errors

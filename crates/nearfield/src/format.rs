@@ -1,7 +1,13 @@
 //! Every constant of the catalog, of tasks and of saved indexes, as `docs/format.md` lists them.
 
 /// Version of the catalog inside its cell.
-pub const CATALOG_VERSION: u16 = 1;
+pub const CATALOG_VERSION: u16 = 2;
+/// The oldest catalog that is read: its collections are open.
+pub const CATALOG_READ_VERSION: u16 = 1;
+/// Collection in the catalog: opened at first use.
+pub const COLLECTION_OPEN: u8 = 0;
+/// Collection in the catalog: refuses all work.
+pub const COLLECTION_CLOSED: u8 = 1;
 
 /// Version of the tasks inside their cell.
 pub const TASKS_VERSION: u16 = 1;

@@ -38,21 +38,26 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`.
+//! `database`, `shared`, `slots`, `states`, `background`, `collection`, `catalog`, `options`, `tasks`, `reader`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod background;
 mod catalog;
 mod collection;
 mod database;
 pub mod filter;
 pub mod format;
 mod index;
+mod ledger;
 mod options;
 mod reader;
+mod shared;
+mod slots;
+mod states;
 mod tasks;
 
 pub use collection::Collection;
@@ -73,4 +78,5 @@ pub use nearfield_types::{
 };
 pub use options::Options;
 pub use reader::Reader;
+pub use states::CollectionState;
 pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};

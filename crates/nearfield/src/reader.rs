@@ -21,8 +21,9 @@ use nearfield_platform::{
 };
 use parking_lot::Mutex;
 
-use crate::database::{CATALOG_FOLDER, COLLECTIONS_FOLDER, Database};
+use crate::database::Database;
 use crate::options::Options;
+use crate::shared::{CATALOG_FOLDER, COLLECTIONS_FOLDER};
 
 /// How often the directory is taken down before a writer that leaves it no rest is reported.
 const TRIES: u32 = 200;

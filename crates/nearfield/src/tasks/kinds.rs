@@ -10,7 +10,7 @@ use nearfield_payload::Path;
 use nearfield_types::Progress;
 
 use crate::collection::Collection;
-use crate::database::Shared;
+use crate::shared::Shared;
 use crate::tasks::board::Work;
 use crate::tasks::{Board, Plan, TaskId, TaskKind, closed};
 
@@ -63,14 +63,14 @@ fn work(shared: &Arc<Shared>, kind: TaskKind, uuid: [u8; 16], argument: String) 
     let shared = Arc::downgrade(shared);
     Box::new(move |progress| {
         // Opened here and not before: it may take its time.
-        let shard = shared.upgrade().ok_or_else(closed)?.shard(uuid)?;
+        let (slot, shard) = shared.upgrade().ok_or_else(closed)?.find(uuid)?;
         let done = match kind {
             TaskKind::Flush => flush(&shard, progress),
             TaskKind::CreateIndex => create_index(&shared, &shard, &argument, progress),
             _ => Err(Error::new(ErrorKind::Internal, format!("a {} task has no work", kind.name()))),
         };
         if let Some(shared) = shared.upgrade() {
-            shared.wake_linkers();
+            shared.background().mark(&slot);
         }
         done
     })
