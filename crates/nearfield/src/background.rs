@@ -145,7 +145,18 @@ impl Background {
         Ok(())
     }
 
-    /// Has all threads look at a collection that was opened or changed at large.
+    /// Has those threads look at a collection that was just opened that have something to do: of thousands most rest.
+    pub(crate) fn opened(&self, slot: &Arc<Slot>, shard: &Shard) {
+        let bit = |duty: Duty, due: bool| if due { duty.bit() } else { 0 };
+        let bits = bit(Duty::Log, shard.log_waits())
+            | bit(Duty::Seal, shard.checkpoint_due())
+            | bit(Duty::Link, shard.backlog() > 0)
+            | bit(Duty::Field, shard.has_field_indexes())
+            | bit(Duty::Index, shard.index_due());
+        self.mark_for(slot, bits);
+    }
+
+    /// Has all threads look at a collection that was changed at large.
     pub(crate) fn mark(&self, slot: &Arc<Slot>) {
         self.mark_for(slot, EVERY_BIT);
     }
@@ -161,7 +172,7 @@ impl Background {
     }
 
     fn mark_for(&self, slot: &Arc<Slot>, bits: u8) {
-        if !self.started.load(Ordering::Acquire) {
+        if bits == 0 || !self.started.load(Ordering::Acquire) {
             return;
         }
         // AcqRel: whoever takes a bit back sees all that was done before it was set.

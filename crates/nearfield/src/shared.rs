@@ -256,7 +256,7 @@ impl Shared {
         self.check_open()?;
         let (shard, is_new) = turn.load(name, || self.open_shard(slot.uuid, name))?;
         if is_new {
-            self.background.mark(slot);
+            self.background.opened(slot, &shard);
         }
         Ok(shard)
     }
