@@ -34,6 +34,7 @@ mod table;
 
 pub(crate) use board::{Board, Plan};
 pub(crate) use kinds::resume;
+pub(crate) use store::written;
 
 #[cfg(doc)]
 use crate::tasks::board::TASKS_AT_ONCE;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use nearfield_collection::{Cell, Error, ErrorKind, ManifestCell, Result};
 use nearfield_platform::Dir;
 
+use crate::tasks::Task;
 use crate::tasks::record::TaskRecords;
 
 /// Where the cell lies.
 pub(crate) const TASKS_FOLDER: &str = "tasks";
+
+/// How often a reader beside a writer looks again before it believes in damage.
+const LOOKS: u32 = 20;
 
 /// What of the tasks is on the disk.
 pub(super) struct Store {
@@ -35,6 +39,28 @@ pub(crate) fn read(dir: &Arc<dyn Dir>) -> Result<(TaskRecords, Option<String>)> 
         Ok(records) => Ok((records, why)),
         Err(error) => Ok((TaskRecords::default(), Some(format!("the tasks are not understood ({error})")))),
     }
+}
+
+/// The tasks that a writer, in whatever process, has written down, the newest first.
+///
+/// # Errors
+///
+/// What reading met; damage is none.
+pub(crate) fn written(dir: &Arc<dyn Dir>) -> Result<Vec<Task>> {
+    let listed = dir.list("").map_err(|e| Error::io("looking for tasks", e))?;
+    if !listed.iter().any(|entry| entry.name == TASKS_FOLDER) {
+        return Ok(Vec::new());
+    }
+    // A writer may remove a value while it is read, having put another one in its place.
+    let mut looks = LOOKS;
+    let records = loop {
+        let (records, damage) = read(dir)?;
+        looks -= 1;
+        if damage.is_none() || looks == 0 {
+            break records;
+        }
+    };
+    Ok(records.tasks.iter().rev().map(|(id, record)| record.shown(*id, 0.0)).collect())
 }
 
 impl Store {

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use nearfield_collection::{Error, ErrorKind, Result};
+use nearfield_types::Progress;
 use nearfield_types::limits::TASKS_KEPT_MAX;
-use nearfield_types::{Progress, Uuid};
 
 use crate::tasks::board::Work;
 use crate::tasks::record::{Record, TaskRecords};
@@ -71,23 +71,6 @@ impl Entry {
     }
 
     pub(super) fn shown(&self, id: u64) -> Task {
-        let record = &self.record;
-        let time = |ms: u64| (ms > 0).then_some(ms);
-        Task {
-            id: TaskId(id),
-            kind: record.kind,
-            state: record.state,
-            collection: record.collection.clone(),
-            uuid: (record.uuid != [0; 16]).then(|| Uuid::from_bytes(record.uuid)),
-            argument: record.argument.clone(),
-            progress: match record.state {
-                TaskState::Completed => 100.0,
-                _ => 100.0 * self.progress.fraction(),
-            },
-            created_ms: record.created_ms,
-            started_ms: time(record.started_ms),
-            finished_ms: time(record.finished_ms),
-            message: record.message.clone(),
-        }
+        self.record.shown(id, self.progress.fraction())
     }
 }
