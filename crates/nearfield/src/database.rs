@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use nearfield_collection::{
     Cell, Collection as Shard, CollectionConfig, CollectionOptions, Error, ErrorKind, ManifestCell, Result,
+    store_error,
 };
 use nearfield_platform::{
     Clock, Dir, Lock, LockError, LockKind, MemoryDir, PanicHook, Panicked, RealDir, RealOptions, Ticker,
 };
+use nearfield_snapshot::{LocalStore, SnapshotStore};
 use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX};
 use nearfield_types::{Uuid, check_name};
 use parking_lot::Mutex;
@@ -19,6 +21,7 @@ use parking_lot::Mutex;
 use crate::catalog::{Catalog, Written};
 use crate::collection::Collection;
 use crate::options::Options;
+use crate::snapshots::SNAPSHOTS_FOLDER;
 use crate::tasks::Board;
 
 const LOCK_FILE: &str = "LOCK";
@@ -29,23 +32,27 @@ const LOCK_TRIES: u32 = 100;
 const TICK: Duration = Duration::from_millis(20);
 /// A seal that failed, on a full disk say, is not tried again at every tick.
 const SEAL_RETRY_TICKS: u32 = 50;
+/// The snapshots are swept every half minute: a pin ends at the second sweep after its time.
+const SWEEP_TICKS: u32 = 1_500;
 /// An index that failed reads much before it fails again.
 const INDEX_RETRY_TICKS: u32 = 3_000;
 
 /// An open database. A clone is another handle to the same one; all methods may be called from several threads.
 #[derive(Clone, Debug)]
 pub struct Database {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// What all handles share. The last one dropped closes the database.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    dir: Arc<dyn Dir>,
+    pub(crate) dir: Arc<dyn Dir>,
     place: String,
-    options: Options,
+    pub(crate) options: Options,
+    /// Changed only with the catalog locked, so that nothing of it happens once the directory's lock is given up.
+    pub(crate) store: Arc<LocalStore>,
     catalog: Mutex<Ledger>,
-    open: Arc<Mutex<BTreeMap<[u8; 16], Arc<Shard>>>>,
+    pub(crate) open: Arc<Mutex<BTreeMap<[u8; 16], Arc<Shard>>>>,
     /// Stopped before anything is closed.
     tickers: Mutex<Vec<Ticker>>,
     /// Some of them too: they are woken by writes.
@@ -53,17 +60,17 @@ pub(crate) struct Shared {
     lock: Mutex<Option<Lock>>,
     closed: AtomicBool,
     /// Why the background threads ended, if they did.
-    failed: Arc<OnceLock<String>>,
+    pub(crate) failed: Arc<OnceLock<String>>,
     board: Arc<Board>,
     /// Damage that cost nothing, found while opening.
     repaired: Mutex<Vec<String>>,
 }
 
 #[derive(Debug)]
-struct Ledger {
+pub(crate) struct Ledger {
     cell: ManifestCell,
     version: u64,
-    value: Catalog,
+    pub(crate) value: Catalog,
 }
 
 /// Open databases by the identity of their directory.
@@ -344,10 +351,15 @@ impl Shared {
         });
         let (board, damage) = Board::open(&dir, clock, !options.background, broken)?;
         repaired.extend(damage);
+        let clock = Arc::clone(&options.collections.clock);
+        let store = LocalStore::open(Arc::clone(&dir), SNAPSHOTS_FOLDER, clock).map_err(store_error)?;
+        // What a killed process left unpublished. Where something cannot be read everything stays, and whoever asks for it is told.
+        let _ = store.sweep();
         Ok(Shared {
             dir,
             place: place.to_owned(),
             options,
+            store: Arc::new(store),
             catalog: Mutex::new(ledger),
             open,
             board: Arc::new(board),
@@ -381,7 +393,13 @@ impl Shared {
         .map_err(unstarted)?;
         let open = Arc::clone(&self.open);
         let mut pauses = Pauses::new(SEAL_RETRY_TICKS);
+        let (store, mut ticks) = (Arc::clone(&self.store), 0);
         let seal = Ticker::spawn("nearfield-seal", TICK, Arc::clone(&hook), move || {
+            ticks = (ticks + 1) % SWEEP_TICKS;
+            if ticks == 0 {
+                // It ends pins whose time is over. What fails is tried again.
+                let _ = store.sweep();
+            }
             for shard in opened(&open) {
                 pauses.call(&shard, |shard| shard.maintain_segments());
             }
@@ -471,7 +489,7 @@ impl Shared {
         Ok(shard)
     }
 
-    fn collection_options(&self) -> CollectionOptions {
+    pub(crate) fn collection_options(&self) -> CollectionOptions {
         CollectionOptions {
             durability: self.options.durability,
             inline_maintenance: !self.options.background,
@@ -479,8 +497,13 @@ impl Shared {
         }
     }
 
+    /// Notes damage that cost nothing.
+    pub(crate) fn note_repaired(&self, what: impl Iterator<Item = String>) {
+        self.repaired.lock().extend(what);
+    }
+
     /// The catalog, locked; only then is it certain that nobody closes the database meanwhile.
-    fn ledger(&self) -> Result<parking_lot::MutexGuard<'_, Ledger>> {
+    pub(crate) fn ledger(&self) -> Result<parking_lot::MutexGuard<'_, Ledger>> {
         let ledger = self.catalog.lock();
         if self.closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::NotFound, format!("database at '{}' was closed", self.place)));
@@ -550,7 +573,7 @@ impl Pauses {
 }
 
 impl Ledger {
-    fn check_free(&self, name: &str) -> Result<()> {
+    pub(crate) fn check_free(&self, name: &str) -> Result<()> {
         let taken = if self.value.collections.contains_key(name) {
             "collection"
         } else if self.value.aliases.contains_key(name) {
@@ -561,7 +584,7 @@ impl Ledger {
         Err(Error::new(ErrorKind::Exists, format!("{taken} '{name}' already exists")))
     }
 
-    fn commit(&mut self, value: Catalog) -> Result<()> {
+    pub(crate) fn commit(&mut self, value: Catalog) -> Result<()> {
         // A swap whose outcome is unknown leaves the version behind, so every later one is refused as `Busy`.
         self.version = self.cell.swap_if(Some(self.version), &value.encode(Written::First))?;
         self.value = value;
@@ -592,11 +615,11 @@ fn opened(open: &Mutex<BTreeMap<[u8; 16], Arc<Shard>>>) -> Vec<Arc<Shard>> {
     open.lock().values().cloned().collect()
 }
 
-fn collection_folder(uuid: [u8; 16]) -> String {
+pub(crate) fn collection_folder(uuid: [u8; 16]) -> String {
     format!("{COLLECTIONS_FOLDER}/{}", Uuid::from_bytes(uuid))
 }
 
-fn shard_folder(uuid: [u8; 16]) -> String {
+pub(crate) fn shard_folder(uuid: [u8; 16]) -> String {
     format!("{}/shards/0", collection_folder(uuid))
 }
 

@@ -38,7 +38,7 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`.
+//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`; `snapshots`, `restore`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -53,6 +53,8 @@ pub mod format;
 mod index;
 mod options;
 mod reader;
+mod restore;
+mod snapshots;
 mod tasks;
 
 pub use collection::Collection;
@@ -68,9 +70,12 @@ pub use nearfield_collection::{
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
 pub use nearfield_types::{
-    Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,
-    limits,
+    Metric, NameError, Object, PointId, Progress, Score, Seq, UnknownMetric, Uuid, Value, ValueError,
+    check_name, limits,
 };
 pub use options::Options;
 pub use reader::Reader;
+pub use restore::{Replace, Restored};
+pub use snapshots::SnapshotPin;
+pub use snapshots::info::{SnapshotCollection, SnapshotFile, SnapshotInfo, SnapshotName};
 pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};

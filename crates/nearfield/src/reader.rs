@@ -157,13 +157,31 @@ impl Reader {
 
 /// The bytes of a directory, taken down file by file.
 #[derive(Debug, Default)]
-struct Pinned {
+pub(crate) struct Pinned {
     /// What is in each folder.
     folders: BTreeMap<String, Vec<Entry>>,
     files: BTreeMap<String, Region>,
 }
 
 impl Pinned {
+    /// These files, by their paths, and no others.
+    pub(crate) fn of_files(files: BTreeMap<String, Region>) -> Pinned {
+        let mut folders: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
+        folders.entry(String::new()).or_default();
+        for (path, bytes) in &files {
+            let (mut inner, mut is_dir, mut len) = (path.as_str(), false, bytes.len() as u64);
+            while !inner.is_empty() {
+                let (folder, name) = inner.rsplit_once('/').unwrap_or(("", inner));
+                let entry = Entry { name: name.to_owned(), is_dir, len };
+                folders.entry(folder.to_owned()).or_default().insert(name.to_owned(), entry);
+                (inner, is_dir, len) = (folder, true, 0);
+            }
+        }
+        let listed =
+            |(path, entries): (String, BTreeMap<String, Entry>)| (path, entries.into_values().collect());
+        Pinned { folders: folders.into_iter().map(listed).collect(), files }
+    }
+
     /// Reads every file in these folders: sealed ones are mapped, the others copied. What else lies in the directory is left alone, and so
     /// is what a writer has not finished.
     fn of(dir: &dyn Dir, folders: &[&str]) -> io::Result<Pinned> {
@@ -226,7 +244,7 @@ fn inside(folder: &str, name: &str) -> String {
 
 /// A directory whose changes stay in memory: what was made here lies over what is below, and what was removed here is hidden.
 #[derive(Debug)]
-struct Overlay {
+pub(crate) struct Overlay {
     above: Arc<MemoryDir>,
     below: Pinned,
     hidden: Mutex<BTreeSet<String>>,
@@ -235,11 +253,11 @@ struct Overlay {
 }
 
 impl Overlay {
-    fn new(below: Pinned) -> Overlay {
+    pub(crate) fn new(below: Pinned) -> Overlay {
         Overlay { above: MemoryDir::new(), below, hidden: Mutex::default(), frozen: AtomicBool::new(false) }
     }
 
-    fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.frozen.store(true, Ordering::Release);
     }
 
