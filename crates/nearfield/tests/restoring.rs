@@ -412,5 +412,6 @@ fn snapshots_beside_writers_are_of_one_operation() {
 }
 
 fn point_of(id: u64, at: u64) -> Point {
-    Point::new(id, vec![id as f32, at as f32, 1.0]).payload(Object::from_entries([("at".to_owned(), at.into())]))
+    Point::new(id, vec![id as f32, at as f32, 1.0])
+        .payload(Object::from_entries([("at".to_owned(), at.into())]))
 }
