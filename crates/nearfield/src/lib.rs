@@ -45,6 +45,7 @@
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod archive;
 mod catalog;
 mod collection;
 mod database;
@@ -57,6 +58,7 @@ mod restore;
 mod snapshots;
 mod tasks;
 
+pub use archive::{Archived, Uploaded};
 pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};

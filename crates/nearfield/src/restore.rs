@@ -175,11 +175,29 @@ impl Shared {
         replace: Replace,
         progress: &Progress,
     ) -> Result<Restored> {
-        drop(plan(&*self.ledger()?, targets, aliases, &[], replace)?);
+        plan(&*self.ledger()?, targets, aliases, &[], replace).map(drop)?;
         let parts: BTreeSet<usize> = targets.iter().map(|(part, _)| *part).collect();
-        let bytes = targets.iter().map(|(part, _)| known.blueprints[*part].bytes()).sum();
-        progress.expect(2 * bytes);
+        progress.expect(targets.iter().map(|(part, _)| known.blueprints[*part].bytes()).sum());
         self.check_digests(known, Some(&parts), progress)?;
+        self.restore_checked(known, targets, aliases, replace, progress)
+    }
+
+    /// Refuses a restore under names that are not to be had.
+    pub(crate) fn check_targets(&self, targets: &[(usize, String)], replace: Replace) -> Result<()> {
+        plan(&*self.ledger()?, targets, &[], &[], replace).map(drop)
+    }
+
+    /// As [`Shared::restore`], of files whose digests are known to hold.
+    pub(crate) fn restore_checked(
+        &self,
+        known: &Known,
+        targets: &[(usize, String)],
+        aliases: &[(String, String)],
+        replace: Replace,
+        progress: &Progress,
+    ) -> Result<Restored> {
+        let bytes = targets.iter().map(|(part, _)| known.blueprints[*part].bytes()).sum();
+        progress.expect(bytes);
         let mut restored = Restored { collections: Vec::new(), seqs: Vec::new(), bytes, copied: 0 };
         let mut site = Site { shared: self, built: Vec::new() };
         for (part, name) in targets {

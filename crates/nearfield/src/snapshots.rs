@@ -244,6 +244,7 @@ impl Shared {
         let body = Body {
             is_full: name.collection.is_none(),
             id: options.entropy.uuid_bytes(),
+            name: name.name.clone(),
             description: description.to_owned(),
             parts,
             aliases,

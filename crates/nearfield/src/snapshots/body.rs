@@ -17,6 +17,8 @@ pub(crate) struct Body {
     pub(crate) is_full: bool,
     /// Names the snapshot for good.
     pub(crate) id: [u8; 16],
+    /// Its own name, which goes with it wherever it is copied to.
+    pub(crate) name: String,
     pub(crate) description: String,
     /// In the order of their names.
     pub(crate) parts: Vec<Part>,
@@ -39,7 +41,8 @@ impl Body {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let kind = if self.is_full { SNAPSHOT_OF_DATABASE } else { SNAPSHOT_OF_COLLECTION };
         let mut out = Encoder::new();
-        out.u16(SNAPSHOT_VERSION).u16(kind).bytes(&self.id).counted(self.description.as_bytes());
+        out.u16(SNAPSHOT_VERSION).u16(kind).bytes(&self.id);
+        out.counted(self.name.as_bytes()).counted(self.description.as_bytes());
         out.u32(self.parts.len() as u32);
         for Part { name, uuid, seq, points, manifest } in &self.parts {
             out.counted(name.as_bytes()).bytes(uuid).u64(*seq).u64(*points).counted(manifest);
@@ -62,7 +65,8 @@ impl Body {
             SNAPSHOT_OF_DATABASE => true,
             other => return Err(decoder.range_error(other.into())),
         };
-        let (id, description) = (decoder.array()?, decoder.text(SNAPSHOT_DESCRIPTION_BYTES_MAX)?.to_owned());
+        let (id, name) = (decoder.array()?, named(&mut decoder)?);
+        let description = decoder.text(SNAPSHOT_DESCRIPTION_BYTES_MAX)?.to_owned();
         let count = decoder.count(4 + 16 + 8 + 8 + 4)?;
         if count > COLLECTIONS_MAX || (!is_full && count != 1) {
             return Err(decoder.range_error(count as u64));
@@ -80,7 +84,7 @@ impl Body {
         }
         let aliases = decode_aliases(&mut decoder, &parts, is_full)?;
         decoder.finish()?;
-        Ok(Body { is_full, id, description, parts, aliases })
+        Ok(Body { is_full, id, name, description, parts, aliases })
     }
 }
 

@@ -29,6 +29,12 @@ impl SnapshotName {
         SnapshotName { collection: None, name: name.into() }
     }
 
+    /// What a snapshot calls itself.
+    pub(crate) fn in_body(body: &Body) -> SnapshotName {
+        let collection = body.parts.first().filter(|_| !body.is_full).map(|part| part.name.clone());
+        SnapshotName { collection, name: body.name.clone() }
+    }
+
     /// Refuses names outside the limits.
     pub(crate) fn check(&self) -> Result<()> {
         let checked = self.collection.as_deref().map_or(Ok(()), |name| check_name("collection", name));
@@ -127,6 +133,12 @@ impl Known {
         let body = Body::decode(&manifest.body).map_err(|e| {
             Error::caused(ErrorKind::Corrupt, format!("{name} is whole but not understood"), e)
         })?;
+        if SnapshotName::in_body(&body) != name {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("{name} is {} by its own words", SnapshotName::in_body(&body)),
+            ));
+        }
         let mut blueprints = Vec::with_capacity(body.parts.len());
         let mut used = 0;
         for part in &body.parts {
