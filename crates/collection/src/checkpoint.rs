@@ -32,6 +32,8 @@ const FROZEN_MAX: usize = 2;
 const SYNC_AFTER_MS: u64 = 100;
 /// How long after the last group a mark in the log ends the doubt about it.
 const MARK_AFTER_MS: u64 = 50;
+/// A checkpoint ends the log's file if it holds so much.
+const ROTATE_BYTES: u64 = 256 << 10;
 /// At a clean close, a log shorter than this is left to be replayed instead of sealing a tiny segment.
 const CLOSE_REPLAY_BYTES: u64 = 1 << 20;
 
@@ -188,7 +190,11 @@ impl Collection {
 
     fn checkpoint_steps(&self, ledger: &mut Ledger) -> Result<()> {
         let (through, frozen) = {
-            let _writer = self.writer.lock();
+            let mut writer = self.writer.lock();
+            // So that what is in files is not kept in the log as well, by what comes after it.
+            if let Some(log) = writer.log.as_mut().filter(|log| log.unfinished_bytes() >= ROTATE_BYTES) {
+                log.rotate().map_err(|e| self.log_error(e))?;
+            }
             self.freeze();
             (self.applied(), self.current.load().frozen().cloned().collect::<Vec<_>>())
         };

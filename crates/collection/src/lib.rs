@@ -40,8 +40,10 @@ mod passing;
 mod point;
 mod prepare;
 mod recovery;
+mod restore;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
+mod snapshot;
 mod stats;
 mod version;
 mod view;
@@ -64,4 +66,6 @@ pub use point::{
     DiskBytes, Hit, NamedVectors, PackedHit, PackedPayload, Point, Query, Record, Stats, Vectors, With,
 };
 pub use recovery::OpenReport;
+pub use restore::Blueprint;
+pub use snapshot::{Captured, store_error, whereabouts};
 pub use view::View;

@@ -39,6 +39,10 @@ impl Collection {
         &self.shared
     }
 
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
+    }
+
     /// Damage is told with the collection it is in; other errors are about the request.
     fn named(&self, error: Error) -> Error {
         match error.kind() {

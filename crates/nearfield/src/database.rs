@@ -18,7 +18,7 @@ use crate::slots::SlotState;
 /// An open database. A clone is another handle to the same one; all methods may be called from several threads.
 #[derive(Clone, Debug)]
 pub struct Database {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 /// Open databases by the identity of their directory.

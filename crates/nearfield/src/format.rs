@@ -20,3 +20,10 @@ pub const INDEX_VERSION: u16 = 1;
 pub const SECTION_INDEX_SETTINGS: u32 = 1;
 /// Index file: u64 id of each slot.
 pub const SECTION_INDEX_IDS: u32 = 2;
+
+/// Version of what the manifest of a snapshot says of its collections.
+pub const SNAPSHOT_VERSION: u16 = 1;
+/// Snapshot: of one collection.
+pub const SNAPSHOT_OF_COLLECTION: u16 = 0;
+/// Snapshot: of all collections and their aliases.
+pub const SNAPSHOT_OF_DATABASE: u16 = 1;

@@ -38,13 +38,15 @@
 //!
 //! # Reading order
 //!
-//! `database`, `shared`, `slots`, `states`, `background`, `collection`, `catalog`, `options`, `tasks`, `reader`.
+//! `database`, `shared`, `slots`, `states`, `background`, `collection`, `catalog`, `options`, `tasks`, `reader`; `snapshots`, `restore`,
+//! `archive`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod archive;
 mod background;
 mod catalog;
 mod collection;
@@ -55,11 +57,14 @@ mod index;
 mod ledger;
 mod options;
 mod reader;
+mod restore;
 mod shared;
 mod slots;
+mod snapshots;
 mod states;
 mod tasks;
 
+pub use archive::{Archived, Uploaded};
 pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
@@ -73,10 +78,13 @@ pub use nearfield_collection::{
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
 pub use nearfield_types::{
-    Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,
-    limits,
+    Metric, NameError, Object, PointId, Progress, Score, Seq, UnknownMetric, Uuid, Value, ValueError,
+    check_name, limits,
 };
 pub use options::Options;
 pub use reader::Reader;
+pub use restore::{Replace, Restored};
+pub use snapshots::SnapshotPin;
+pub use snapshots::info::{SnapshotCollection, SnapshotFile, SnapshotInfo, SnapshotName};
 pub use states::CollectionState;
 pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};

@@ -68,8 +68,18 @@ impl Reader {
     ///
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn open(path: impl AsRef<Path>) -> Result<Reader> {
+        Reader::open_trusting(path, false)
+    }
+
+    /// As [`Reader::open`], also on file systems that are not known to keep their promises if `allow_unsupported_fs` says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::open`].
+    pub fn open_trusting(path: impl AsRef<Path>, allow_unsupported_fs: bool) -> Result<Reader> {
         let place = path.as_ref().display().to_string();
-        let dir = RealDir::open_with(path.as_ref(), RealOptions::default()).map_err(|e| match e.kind() {
+        let options = RealOptions { allow_unsupported_fs, ..RealOptions::default() };
+        let dir = RealDir::open_with(path.as_ref(), options).map_err(|e| match e.kind() {
             IoKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")),
             _ => Error::io(format!("opening '{place}'"), e),
         })?;
@@ -220,13 +230,31 @@ impl Reader {
 
 /// The bytes of a directory, taken down file by file.
 #[derive(Debug, Default)]
-struct Pinned {
+pub(crate) struct Pinned {
     /// What is in each folder.
     folders: BTreeMap<String, Vec<Entry>>,
     files: BTreeMap<String, Region>,
 }
 
 impl Pinned {
+    /// These files, by their paths, and no others.
+    pub(crate) fn of_files(files: BTreeMap<String, Region>) -> Pinned {
+        let mut folders: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
+        folders.entry(String::new()).or_default();
+        for (path, bytes) in &files {
+            let (mut inner, mut is_dir, mut len) = (path.as_str(), false, bytes.len() as u64);
+            while !inner.is_empty() {
+                let (folder, name) = inner.rsplit_once('/').unwrap_or(("", inner));
+                let entry = Entry { name: name.to_owned(), is_dir, len };
+                folders.entry(folder.to_owned()).or_default().insert(name.to_owned(), entry);
+                (inner, is_dir, len) = (folder, true, 0);
+            }
+        }
+        let listed =
+            |(path, entries): (String, BTreeMap<String, Entry>)| (path, entries.into_values().collect());
+        Pinned { folders: folders.into_iter().map(listed).collect(), files }
+    }
+
     /// Reads every file in these folders: sealed ones are mapped, the others copied. What else lies in the directory is left alone, and so
     /// is what a writer has not finished.
     fn of<S: AsRef<str>>(dir: &dyn Dir, folders: &[S]) -> io::Result<Pinned> {
@@ -307,7 +335,7 @@ fn inside(folder: &str, name: &str) -> String {
 
 /// A directory whose changes stay in memory: what was made here lies over what is below, and what was removed here is hidden.
 #[derive(Debug)]
-struct Overlay {
+pub(crate) struct Overlay {
     above: Arc<MemoryDir>,
     below: Pinned,
     hidden: Mutex<BTreeSet<String>>,
@@ -316,11 +344,11 @@ struct Overlay {
 }
 
 impl Overlay {
-    fn new(below: Pinned) -> Overlay {
+    pub(crate) fn new(below: Pinned) -> Overlay {
         Overlay { above: MemoryDir::new(), below, hidden: Mutex::default(), frozen: AtomicBool::new(false) }
     }
 
-    fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.frozen.store(true, Ordering::Release);
     }
 

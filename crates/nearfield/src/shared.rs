@@ -5,9 +5,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nearfield_collection::{
-    Cell, Collection as Shard, CollectionOptions, Error, ErrorKind, ManifestCell, Result,
+    Cell, Collection as Shard, CollectionOptions, Error, ErrorKind, ManifestCell, Result, store_error,
 };
-use nearfield_platform::{Clock, Dir, Lock, LockError, LockKind, PanicHook, Panicked};
+use nearfield_platform::{Clock, Dir, Lock, LockError, LockKind, PanicHook, Panicked, Ticker};
+use nearfield_snapshot::{LocalStore, SnapshotStore};
 use nearfield_types::Uuid;
 use parking_lot::{Mutex, MutexGuard, RwLock};
 
@@ -16,6 +17,7 @@ use crate::catalog::{Catalog, Written};
 use crate::ledger::Ledger;
 use crate::options::Options;
 use crate::slots::{Slot, SlotState, Slots, gone};
+use crate::snapshots::SNAPSHOTS_FOLDER;
 use crate::tasks::Board;
 
 const LOCK_FILE: &str = "LOCK";
@@ -23,6 +25,8 @@ pub(crate) const CATALOG_FOLDER: &str = "catalog";
 pub(crate) const COLLECTIONS_FOLDER: &str = "collections";
 /// How many pauses the end of a database in this process is waited for: two seconds.
 const LOCK_TRIES: u32 = 100;
+/// A pin ends at the second sweep after its time.
+const SWEEP_PERIOD: Duration = Duration::from_secs(30);
 const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// What all handles share. The last one dropped closes the database.
@@ -30,19 +34,23 @@ const LOCK_PAUSE: Duration = Duration::from_millis(20);
 /// Locks, in this order: a turn at a slot, `loads`, `catalog`, the others. No turn is taken with a lock held.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    dir: Arc<dyn Dir>,
+    pub(crate) dir: Arc<dyn Dir>,
     place: String,
-    options: Options,
+    pub(crate) options: Options,
+    /// Changed only with the catalog locked, so that nothing of it happens once the directory's lock is given up.
+    pub(crate) store: Arc<LocalStore>,
     catalog: Mutex<Ledger>,
     slots: Arc<Slots>,
     /// Held shared while a collection is opened, alone once the database is marked closed: nobody opens files after that.
     loads: RwLock<()>,
     background: Arc<Background>,
+    /// Sweeps the snapshots.
+    sweeper: Mutex<Option<Ticker>>,
     board: Arc<Board>,
     lock: Mutex<Option<Lock>>,
     closed: AtomicBool,
     /// Why a background thread ended, if one did.
-    failed: Arc<OnceLock<String>>,
+    pub(crate) failed: Arc<OnceLock<String>>,
     /// Damage that cost nothing, found since the opening.
     repaired: Mutex<Vec<String>>,
 }
@@ -116,16 +124,22 @@ impl Shared {
                 shard.poison(panicked);
             }
         });
+        let snapshots =
+            LocalStore::open(Arc::clone(&dir), SNAPSHOTS_FOLDER, Arc::clone(&clock)).map_err(store_error)?;
+        // What a killed process left unpublished. Where something cannot be read everything stays, and whoever asks for it is told.
+        let _ = snapshots.sweep();
         let (board, damage) = Board::open(&dir, clock, !options.background, broken)?;
         repaired.extend(damage);
         Ok(Shared {
             dir,
             place: place.to_owned(),
             options,
+            store: Arc::new(snapshots),
             catalog: Mutex::new(ledger),
             slots,
             loads: RwLock::default(),
             background: Arc::default(),
+            sweeper: Mutex::default(),
             board: Arc::new(board),
             lock: Mutex::new(Some(lock)),
             closed: AtomicBool::new(false),
@@ -145,6 +159,12 @@ impl Shared {
             let _ = failed.set(panicked.to_string());
             slots.loaded().iter().for_each(|shard| shard.poison(panicked));
         });
+        let store = Arc::clone(&self.store);
+        let sweeper = Ticker::spawn("nearfield-sweep", SWEEP_PERIOD, Arc::clone(&hook), move || {
+            // What fails is tried again.
+            let _ = store.sweep();
+        });
+        *self.sweeper.lock() = Some(sweeper.map_err(|e| Error::io("starting the background threads", e))?);
         self.background.start(&hook)
     }
 
@@ -174,6 +194,11 @@ impl Shared {
 
     pub(crate) fn repaired(&self) -> Vec<String> {
         self.repaired.lock().clone()
+    }
+
+    /// Notes damage that cost nothing.
+    pub(crate) fn note_repaired(&self, what: impl Iterator<Item = String>) {
+        self.repaired.lock().extend(what);
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -264,8 +289,7 @@ impl Shared {
     fn open_shard(&self, uuid: [u8; 16], name: &str) -> Result<Arc<Shard>> {
         let opened = Shard::open(&self.dir, &shard_folder(uuid), uuid, self.collection_options());
         let (shard, report) = opened.map_err(|e| e.within(format_args!("collection {name:?}")))?;
-        let repaired = report.repaired.into_iter().map(|what| format!("collection {name:?}: {what}"));
-        self.repaired.lock().extend(repaired);
+        self.note_repaired(report.repaired.into_iter().map(|what| format!("collection {name:?}: {what}")));
         if let Some(why) = self.failed.get() {
             shard.poison(why);
         }
@@ -284,6 +308,8 @@ impl Shared {
         self.slots.loaded().iter().for_each(|shard| shard.halt_indexing());
         self.board.halt();
         self.background.stop();
+        let sweeper = self.sweeper.lock().take();
+        drop(sweeper);
         let mut first = Ok(());
         for slot in self.slots.drain() {
             if let Some(shard) = slot.turn().take(SlotState::Gone) {

@@ -179,6 +179,13 @@ impl Slots {
         Arc::clone(slots.entry(uuid).or_insert_with(|| Arc::new(Slot::new(uuid, closed))))
     }
 
+    /// The slot of a collection that was opened before the catalog named it.
+    pub(crate) fn adopt(&self, uuid: [u8; 16], shard: Arc<Shard>) -> Arc<Slot> {
+        let slot = self.of(uuid, false);
+        slot.turn().set(SlotState::Loaded(shard));
+        slot
+    }
+
     /// Forgets a slot whose collection is deleted.
     pub(crate) fn remove(&self, uuid: [u8; 16]) -> Option<Arc<Slot>> {
         self.by_uuid.lock().remove(&uuid)
