@@ -1,6 +1,6 @@
 //! The collection: one shard with its log, its versions and its one writer.
 //!
-//! Locks, always taken in this order: `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
+//! Locks, always taken in this order: `merging` (one merge at a time), `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
 //! readers take and the Seq they may see). Readers take none of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use nearfield_platform::{Clock, Dir, Entropy, SystemClock, SystemEntropy};
-use nearfield_segment::{Growing, Schema};
+use nearfield_segment::Growing;
 use nearfield_types::Seq;
 use nearfield_wal::{FileLogWriter, LogError, Syncer};
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +18,8 @@ use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::indexing::Indexing;
 use crate::manifest::Fields;
+use crate::merging::Merging;
+use crate::settings::Settings;
 use crate::version::{Member, Version};
 use crate::view::View;
 
@@ -75,7 +77,7 @@ impl CollectionOptions {
 }
 
 /// Processors that there are for this process.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -125,13 +127,14 @@ pub(crate) struct Writer {
 pub struct Collection {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) folder: String,
-    pub(crate) config: Arc<CollectionConfig>,
-    pub(crate) schema: Schema,
+    /// Changed under the lock of the checkpoint, after the manifest that says so.
+    pub(crate) settings: ArcSwap<Settings>,
     pub(crate) options: CollectionOptions,
     pub(crate) current: ArcSwap<Version>,
     pub(crate) checkpoint: Mutex<Ledger>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) indexing: Indexing,
+    pub(crate) merging: Merging,
     /// The payload indexes as applied. Changed by the writer alone.
     pub(crate) fields: ArcSwap<Fields>,
     reveal: Mutex<()>,
@@ -152,7 +155,7 @@ impl std::fmt::Debug for Collection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Collection")
             .field("folder", &self.folder)
-            .field("config", &self.config)
+            .field("config", &self.settings.load().config)
             .finish_non_exhaustive()
     }
 }
@@ -163,25 +166,24 @@ impl Collection {
     pub(crate) fn assemble(
         dir: Arc<dyn Dir>,
         folder: String,
-        config: CollectionConfig,
         options: CollectionOptions,
         members: Vec<Member>,
         ledger: Ledger,
     ) -> Collection {
         let flushed = ledger.manifest.flushed;
-        let schema = crate::recovery::schema_of(&config);
-        let head = Arc::new(Growing::new(&schema));
+        let settings = Settings::of(&ledger.manifest);
+        let head = Arc::new(Growing::new(&settings.schema));
         let fields = ledger.manifest.fields.clone();
         Collection {
             dir,
             folder,
-            config: Arc::new(config),
+            settings: ArcSwap::from_pointee(settings),
             options,
             current: ArcSwap::from_pointee(Version::new(members, head, flushed)),
-            schema,
             checkpoint: Mutex::new(ledger),
             writer: Mutex::new(Writer { log: None }),
             indexing: Indexing::default(),
+            merging: Merging::default(),
             fields: ArcSwap::from_pointee(fields),
             reveal: Mutex::new(()),
             syncer: OnceLock::new(),
@@ -201,16 +203,16 @@ impl Collection {
         self.reveal(self.applied());
     }
 
-    /// What the collection is made of.
-    pub fn config(&self) -> &CollectionConfig {
-        &self.config
+    /// What the collection is made of, as it is now: index settings may change.
+    pub fn config(&self) -> Arc<CollectionConfig> {
+        Arc::clone(&self.settings.load().config)
     }
 
     /// What can be read now, held still.
     pub fn view(&self) -> View {
         let version = self.current.load_full();
         let seen = version.visible();
-        View { version, config: Arc::clone(&self.config), fields: self.fields.load_full(), seen }
+        View { version, config: self.config(), fields: self.fields.load_full(), seen }
     }
 
     /// Makes everything applied so far survive power loss; returns the last Seq that does.
@@ -291,8 +293,10 @@ impl Collection {
     pub(crate) fn version_with_room(&self, rows: usize) -> arc_swap::Guard<Arc<Version>> {
         let version = self.current.load();
         let head = version.head();
+        let asked = self.settings.load().optimizers.head_bytes_max();
+        let bytes_max = self.options.head_bytes_max.min(asked.unwrap_or(u64::MAX));
         let full = head.len() as usize + rows > self.options.head_rows_max as usize
-            || head.bytes() >= self.options.head_bytes_max;
+            || head.bytes() >= bytes_max;
         if head.is_empty() || !full {
             return version;
         }
@@ -304,7 +308,7 @@ impl Collection {
     pub(crate) fn freeze(&self) {
         let version = self.current.load();
         if !version.head().is_empty() {
-            self.install(version.members().to_vec(), Arc::new(Growing::new(&self.schema)));
+            self.install(version.members().to_vec(), Arc::new(Growing::new(&self.settings.load().schema)));
         }
     }
 
@@ -333,7 +337,8 @@ impl Collection {
             let _ = self
                 .maintain_segments()
                 .and_then(|()| self.maintain_indexes())
-                .and_then(|()| self.settle_fields());
+                .and_then(|()| self.settle_fields())
+                .and_then(|()| self.maintain_merges());
         }
         Ok(())
     }

@@ -33,7 +33,7 @@ impl Collection {
                 Segment::Sealed(sealed) => {
                     segments += 1;
                     memory_bytes += sealed.memory();
-                    unindexed_segments += u64::from(!sealed.unindexed().is_empty());
+                    unindexed_segments += u64::from(!self.unindexed_vectors(sealed).is_empty());
                     index_memory_bytes += sealed.index_memory();
                     partition_graphs += sealed.partition_graphs();
                     let bytes = sealed.bytes();

@@ -59,8 +59,8 @@ impl Collection {
         &self.name
     }
 
-    /// What the collection is made of.
-    pub fn config(&self) -> &CollectionConfig {
+    /// What the collection is made of, as it is now: index settings may change.
+    pub fn config(&self) -> Arc<CollectionConfig> {
         self.shard.config()
     }
 

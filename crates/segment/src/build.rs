@@ -17,9 +17,9 @@ use nearfield_ann::{
     AdmitAll, AdmitIf, Budget, BySlot, Estimate, Flat, Hit, Scratch, Search, Stopped, TopK, VectorIndex,
 };
 use nearfield_codec::{Container, Region};
-use nearfield_hnsw::{Graph, GraphView, Linker};
+use nearfield_hnsw::{Graph, GraphView, Linker, Stage};
 use nearfield_platform::on_threads;
-use nearfield_quant::{Codes, CodesWriter, GrowingCodes, SealedCodes, write_codes};
+use nearfield_quant::{CodeRow, Codec, Codes, CodesWriter, GrowingCodes, SealedCodes, write_codes};
 use nearfield_types::{Metric, Slot};
 use nearfield_vectors::VectorStore;
 use parking_lot::Mutex;
@@ -70,6 +70,22 @@ pub struct Source<'a> {
     pub moved: &'a (dyn Fn(Slot) -> Option<Slot> + Sync),
 }
 
+/// What finished indexes leave to the index of rows that come from them.
+pub struct Inheritance<'a> {
+    /// Their graphs, the largest first, built with the same parameters as the new one.
+    pub graphs: &'a [Source<'a>],
+    /// Their codes.
+    pub codes: Option<CodeSource<'a>>,
+}
+
+/// Codes that are copied.
+pub struct CodeSource<'a> {
+    /// What made them, and makes those that are missing.
+    pub codec: &'a Arc<Codec>,
+    /// The code of a row; `None` where there is none of this codec.
+    pub code: &'a (dyn Fn(Slot) -> Option<CodeRow<'a>> + Sync),
+}
+
 /// What a build made.
 pub struct Built {
     /// The codes and what adds to them, where there are any.
@@ -97,7 +113,7 @@ impl Built {
 struct Shared(Arc<GrowingCodes>);
 
 impl Codes for Shared {
-    fn codec(&self) -> &Arc<nearfield_quant::Codec> {
+    fn codec(&self) -> &Arc<Codec> {
         self.0.codec()
     }
 
@@ -128,31 +144,158 @@ pub fn build(
     watch: &Watch<'_>,
 ) -> Result<Built, Stopped> {
     let codes = encode(rows, options, epoch, watch)?;
-    let built = Built {
-        codes,
-        graph: Graph::new(options.graph(rows.shape().metric())),
-        calibration: Calibration::default(),
+    let mut work = Work::new(rows, codes, options, threads, watch);
+    let sources = source.map_or(&[][..], std::slice::from_ref);
+    let taken = work.take_over(sources)?;
+    work.link(&taken)?;
+    work.refine(0..rows.len())?;
+    work.finish()
+}
+
+/// Builds the index of `rows`, which come from several segments, out of the indexes of these. Rows of their graphs are not chosen anew
+/// save where they lost neighbours or gain some.
+///
+/// # Errors
+///
+/// As [`build`].
+///
+/// # Complexity
+///
+/// A row of the first graph costs a copy, one of the others about a fifth of what building costs, one of none as much as building.
+pub fn build_merged(
+    rows: &dyn VectorStore,
+    inheritance: &Inheritance<'_>,
+    options: &IndexOptions,
+    epoch: u32,
+    threads: usize,
+    watch: &Watch<'_>,
+) -> Result<Built, Stopped> {
+    let codes = match &inheritance.codes {
+        Some(source) => Some(copy_codes(rows, source, watch)?),
+        None => encode(rows, options, epoch, watch)?,
     };
-    let mut linkers = Vec::new();
-    let packed = built.codes().and_then(pack);
-    let codes = packed.as_ref().map(|codes| codes as &dyn Codes);
-    let target = Target { rows, codes: codes.or(built.codes()), first: 0 };
-    let first = match source {
-        Some(source) => take_over(&built.graph, &target, source)?,
-        None => Vec::new(),
-    };
-    let len = rows.len();
-    let counted = |phase| Progress { watch, phase, done: AtomicU32::new(0), all: len };
-    let link = counted(BuildPhase::Link);
-    target.each(0..len, threads, &mut linkers, &|slot, scorers, linker| {
-        if !first.get(slot.index()).is_some_and(|&taken| taken) {
-            built.graph.link(slot, scorers, linker)?;
+    let mut work = Work::new(rows, codes, options, threads, watch);
+    let taken = work.take_over(inheritance.graphs)?;
+    work.link(&taken)?;
+    let fresh = (0..rows.len()).filter(|&slot| !is_taken(&taken, Slot(slot)));
+    let fresh: Vec<u32> = fresh.collect();
+    match fresh.len() {
+        0 => work.progress(BuildPhase::Refine).all_done()?,
+        // So many change nearly every row.
+        many if many > rows.len() as usize / 4 => work.refine(0..rows.len())?,
+        _ => work.refine(fresh.into_iter())?,
+    }
+    work.finish()
+}
+
+fn is_taken(taken: &[bool], slot: Slot) -> bool {
+    taken.get(slot.index()).is_some_and(|&taken| taken)
+}
+
+/// A build under way.
+struct Work<'a> {
+    rows: &'a dyn VectorStore,
+    built: Built,
+    /// The codes in one piece, which are scored faster.
+    packed: Option<SealedCodes>,
+    linkers: Vec<Linker>,
+    threads: usize,
+    watch: &'a Watch<'a>,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        rows: &'a dyn VectorStore,
+        codes: Option<(CodesWriter, Arc<GrowingCodes>)>,
+        options: &IndexOptions,
+        threads: usize,
+        watch: &'a Watch<'a>,
+    ) -> Work<'a> {
+        let graph = Graph::new(options.graph(rows.shape().metric()));
+        let built = Built { codes, graph, calibration: Calibration::default() };
+        let packed = built.codes().and_then(pack);
+        Work { rows, built, packed, linkers: Vec::new(), threads, watch }
+    }
+
+    fn progress(&self, phase: BuildPhase) -> Progress<'a> {
+        Progress { watch: self.watch, phase, done: AtomicU32::new(0), all: self.rows.len() }
+    }
+
+    /// Takes the nodes of `sources` over; returns which slots are linked then. Graphs of other parameters are left aside.
+    fn take_over(&mut self, sources: &[Source<'_>]) -> Result<Vec<bool>, Stopped> {
+        let mut taken = vec![false; if sources.is_empty() { 0 } else { self.rows.len() as usize }];
+        let link = self.progress(BuildPhase::Link);
+        let Work { rows, built, packed, linkers, threads, .. } = self;
+        let target = target(*rows, built, packed.as_ref());
+        let linkers = Mutex::new(linkers);
+        for source in sources.iter().filter(|source| source.graph.params() == built.graph.params()) {
+            let each = |stage: Stage, count: u32, step: &nearfield_hnsw::Step<'_>| {
+                target.each_number(0..count, *threads, &mut linkers.lock(), &|at, scorers, linker| {
+                    step(at, scorers, linker)?;
+                    match stage {
+                        Stage::Choose => link.one(),
+                        // The others are short, and may be given up too.
+                        _ if at.is_multiple_of(1_024) => link.more(0),
+                        _ => Ok(()),
+                    }
+                })
+            };
+            let adopted = built.graph.adopt(source.graph, source.moved, &each)?;
+            adopted.slots.iter().for_each(|slot| taken[slot.index()] = true);
+            link.more(adopted.slots.len() as u32 - adopted.chosen.min(adopted.slots.len() as u32))?;
         }
-        link.one()
-    })?;
-    refine(&built.graph, &target, threads, &mut linkers, &counted(BuildPhase::Refine))?;
-    let calibration = measure(rows, &built, threads, &counted(BuildPhase::Measure))?;
-    Ok(Built { calibration, ..built })
+        Ok(taken)
+    }
+
+    /// Links every row that was not taken over.
+    fn link(&mut self, taken: &[bool]) -> Result<(), Stopped> {
+        let link = self.progress(BuildPhase::Link);
+        link.done.store(taken.iter().filter(|&&taken| taken).count() as u32, Ordering::Relaxed);
+        let Work { rows, built, packed, linkers, threads, .. } = self;
+        let target = target(*rows, built, packed.as_ref());
+        target.each(0..rows.len(), *threads, linkers, &|slot, scorers, linker| {
+            if is_taken(taken, slot) {
+                return Ok(());
+            }
+            built.graph.link(slot, scorers, linker)?;
+            link.one()
+        })
+    }
+
+    /// The last pass, over these slots and those that they come to be named by.
+    fn refine(&mut self, slots: impl Iterator<Item = u32>) -> Result<(), Stopped> {
+        let progress = self.progress(BuildPhase::Refine);
+        let Work { rows, built, packed, linkers, threads, .. } = self;
+        let slots: Vec<u32> = slots.filter(|&slot| rows.is_present(Slot(slot))).collect();
+        let target = target(*rows, built, packed.as_ref());
+        let pass = built.graph.refine();
+        target.each_number(0..slots.len() as u32, *threads, linkers, &|at, scorers, linker| {
+            pass.forward(Slot(slots[at as usize]), scorers, linker)?;
+            progress.one()
+        })?;
+        let pass = pass.turn();
+        let targets = pass.targets();
+        target.each_number(0..targets.len() as u32, *threads, linkers, &|at, scorers, linker| {
+            pass.settle(targets[at as usize], scorers, linker)
+        })?;
+        progress.all_done()
+    }
+
+    /// Makes all rows reachable and measures what walks find.
+    fn finish(self) -> Result<Built, Stopped> {
+        let target = target(self.rows, &self.built, self.packed.as_ref());
+        target.with_scorers(&mut |scorers| {
+            self.built.graph.reconnect(scorers, &mut Linker::new()).map(drop)
+        })?;
+        let measured = self.progress(BuildPhase::Measure);
+        let calibration = measure(self.rows, &self.built, self.threads, &measured)?;
+        Ok(Built { calibration, ..self.built })
+    }
+}
+
+fn target<'a>(rows: &'a dyn VectorStore, built: &'a Built, packed: Option<&'a SealedCodes>) -> Target<'a> {
+    let packed = packed.map(|codes| codes as &dyn Codes);
+    Target { rows, codes: packed.or(built.codes()), first: 0 }
 }
 
 /// Builds a graph over each of these runs of the rows that `built` was built of, on the same codes. Slots of each are counted from its first
@@ -217,10 +360,20 @@ impl Progress<'_> {
     fn one(&self) -> Result<(), Stopped> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         if done.is_multiple_of(256) || done == self.all {
-            (self.watch)(self.phase, done, self.all)
+            (self.watch)(self.phase, done.min(self.all), self.all)
         } else {
             Ok(())
         }
+    }
+
+    /// So many more are done.
+    fn more(&self, count: u32) -> Result<(), Stopped> {
+        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+        (self.watch)(self.phase, done.min(self.all), self.all)
+    }
+
+    fn all_done(&self) -> Result<(), Stopped> {
+        (self.watch)(self.phase, self.all, self.all)
     }
 }
 
@@ -251,6 +404,25 @@ fn encode(
     Ok(Some((writer, codes)))
 }
 
+/// Copies the codes that there are and makes those that are missing.
+fn copy_codes(
+    rows: &dyn VectorStore,
+    source: &CodeSource<'_>,
+    watch: &Watch<'_>,
+) -> Result<(CodesWriter, Arc<GrowingCodes>), Stopped> {
+    let (mut writer, codes) = GrowingCodes::create(Arc::clone(source.codec));
+    for slot in (0..rows.len()).map(Slot) {
+        match (source.code)(slot) {
+            Some(code) => drop(writer.push_code(code)),
+            None => read(rows, &[slot], &mut |row| drop(writer.push(row)))?,
+        }
+        if slot.0.is_multiple_of(256 * READ_ROWS) {
+            watch(BuildPhase::Encode, slot.0, rows.len())?;
+        }
+    }
+    Ok((writer, codes))
+}
+
 /// A copy in one piece, which is scored faster than chunks are. Where it cannot be had, the chunks do.
 fn pack(codes: &dyn Codes) -> Option<SealedCodes> {
     let written = write_codes(Vec::new(), codes.codec(), codes.len(), |slot| codes.row(Slot(slot)));
@@ -267,17 +439,6 @@ fn read(
         nearfield_platform::BlobError::Damaged(_) => Stopped::Damaged,
         _ => Stopped::Unreadable,
     })
-}
-
-/// Adopts the links of `source`; returns which slots are linked then.
-fn take_over(graph: &Graph, target: &Target<'_>, source: &Source<'_>) -> Result<Vec<bool>, Stopped> {
-    let mut taken = vec![false; target.rows.len() as usize];
-    target.with_scorers(&mut |scorers| {
-        let adopted = graph.adopt(source.graph, source.moved, scorers, &mut Linker::new())?;
-        adopted.slots.iter().for_each(|slot| taken[slot.index()] = true);
-        Ok(())
-    })?;
-    Ok(taken)
 }
 
 fn refine(

@@ -330,25 +330,36 @@ impl Target<'_> {
         linkers: &mut Vec<Linker>,
         step: &Step<'_>,
     ) -> Result<(), Stopped> {
-        let threads = threads.clamp(1, slots.len().div_ceil(PORTION as usize).max(1));
+        self.each_number(slots, threads, linkers, &|slot, scorers, linker| {
+            if self.rows.is_present(Slot(self.first + slot)) { step(Slot(slot), scorers, linker) } else { Ok(()) }
+        })
+    }
+
+    /// Calls `step` once for every one of `numbers`, on so many threads.
+    ///
+    /// With one thread the numbers come in order.
+    pub(crate) fn each_number(
+        &self,
+        numbers: Range<u32>,
+        threads: usize,
+        linkers: &mut Vec<Linker>,
+        step: &nearfield_hnsw::Step<'_>,
+    ) -> Result<(), Stopped> {
+        let threads = threads.clamp(1, numbers.len().div_ceil(PORTION as usize).max(1));
         linkers.resize_with(linkers.len().max(threads), Linker::new);
         let linkers: Vec<Mutex<&mut Linker>> = linkers.iter_mut().map(Mutex::new).collect();
-        let next = AtomicU64::new(slots.start.into());
+        let next = AtomicU64::new(numbers.start.into());
         let failed = Mutex::new(None);
         on_threads(threads, &|number| {
             let mut linker = linkers[number].lock();
             let done = self.with_scorers(&mut |scorers| {
                 loop {
                     let first = next.fetch_add(PORTION.into(), Ordering::Relaxed);
-                    let portion = first..(first + u64::from(PORTION)).min(slots.end.into());
+                    let portion = first..(first + u64::from(PORTION)).min(numbers.end.into());
                     if portion.is_empty() || failed.lock().is_some() {
                         return Ok(());
                     }
-                    for slot in portion.map(|slot| Slot(slot as u32)) {
-                        if self.rows.is_present(Slot(self.first + slot.0)) {
-                            step(slot, scorers, &mut linker)?;
-                        }
-                    }
+                    portion.into_iter().try_for_each(|number| step(number as u32, scorers, &mut linker))?;
                 }
             });
             if let Err(stopped) = done {

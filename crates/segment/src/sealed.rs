@@ -15,7 +15,7 @@ use nearfield_vectors::{SealedRows, VectorStore};
 use crate::changes::Changes;
 use crate::deltas::Delta;
 use crate::error::{OpenError, damaged};
-use crate::field::{Field, GRAPH_ROWS_MIN};
+use crate::field::Field;
 use crate::format::{DELTA_TAG, IDS_TAG};
 use crate::ids::PointMap;
 use crate::index::SealedIndex;
@@ -42,8 +42,6 @@ struct Files {
     payload: SealedPayload,
     rows: Vec<SealedRows>,
     bytes: SegmentBytes,
-    /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
-    indexes: Vec<OnceLock<Indexed>>,
     /// The indexes of payload fields. Derived too, and they come and go.
     fields: FieldSet<FieldOnDisk>,
 }
@@ -52,6 +50,14 @@ struct Files {
 struct Indexed {
     index: Arc<SealedIndex>,
     bytes: u64,
+}
+
+impl Indexed {
+    fn new(index: SealedIndex, files: &IndexFiles) -> Indexed {
+        let beside = [files.codes, files.partitions].into_iter().flatten().map(|file| file.length);
+        let bytes = files.graph.length + beside.sum::<u64>();
+        Indexed { index: Arc::new(index), bytes }
+    }
 }
 
 /// Bytes on disk by kind.
@@ -65,6 +71,13 @@ pub struct SegmentBytes {
     pub ids: u64,
     /// Codes, graphs and field indexes.
     pub index: u64,
+}
+
+impl SegmentBytes {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.vectors + self.payload + self.ids + self.index
+    }
 }
 
 /// What a manifest says of the files of one segment.
@@ -82,7 +95,10 @@ pub struct SealedFiles {
 #[derive(Debug)]
 pub struct Sealed {
     files: Arc<Files>,
-    pub(crate) changes: Changes,
+    /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
+    indexes: Vec<Arc<OnceLock<Indexed>>>,
+    /// Shared by all that differ in their indexes alone: what the writer does to one happens to all.
+    pub(crate) changes: Arc<Changes>,
 }
 
 impl Sealed {
@@ -129,34 +145,49 @@ impl Sealed {
             ids: files.ids.length,
             index: 0,
         };
-        let indexes = std::iter::repeat_with(OnceLock::new).take(stores.len()).collect();
-        let fields = FieldSet::default();
-        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes, indexes, fields }), changes })
+        let indexes = std::iter::repeat_with(Arc::default).take(stores.len()).collect();
+        let files = Files { ids, payload, rows: stores, bytes, fields: FieldSet::default() };
+        Ok(Sealed { files: Arc::new(files), indexes, changes: Arc::new(changes) })
     }
 
     /// Lets searches of the vector at place `vector` use `index`, which was built of these rows and lies in `files`. The first one
     /// stands.
     pub fn attach(&self, vector: usize, index: SealedIndex, files: &IndexFiles) {
-        let beside = [files.codes, files.partitions].into_iter().flatten().map(|file| file.length);
-        let bytes = files.graph.length + beside.sum::<u64>();
-        let _ = self.files.indexes[vector].set(Indexed { index: Arc::new(index), bytes });
+        let _ = self.indexes[vector].set(Indexed::new(index, files));
+    }
+
+    /// The same segment with another index of the vector at place `vector`: deaths and patches reach both. Readers of this one go on with the
+    /// index that it has.
+    #[must_use]
+    pub fn with_index(&self, vector: usize, index: SealedIndex, files: &IndexFiles) -> Sealed {
+        let mut indexes = self.indexes.clone();
+        indexes[vector] = Arc::new(OnceLock::from(Indexed::new(index, files)));
+        Sealed { files: Arc::clone(&self.files), indexes, changes: Arc::clone(&self.changes) }
     }
 
     /// The index of the vector at place `vector`, if one was attached.
     pub fn indexed(&self, vector: usize) -> Option<&Arc<SealedIndex>> {
-        self.files.indexes[vector].get().map(|indexed| &indexed.index)
+        self.indexes[vector].get().map(|indexed| &indexed.index)
     }
 
     /// How many graphs over partitions there are.
     pub fn partition_graphs(&self) -> u64 {
-        let indexes = self.files.indexes.iter().filter_map(OnceLock::get);
-        indexes.map(|indexed| indexed.index.partitions().len() as u64).sum()
+        self.all_indexed().map(|indexed| indexed.index.partitions().len() as u64).sum()
     }
 
-    /// The vectors that lack an index. A segment so small that all of it is scanned lacks none.
-    pub fn unindexed(&self) -> Vec<usize> {
-        let worth = self.rows() >= GRAPH_ROWS_MIN;
+    fn all_indexed(&self) -> impl Iterator<Item = &Indexed> {
+        self.indexes.iter().filter_map(|index| index.get())
+    }
+
+    /// The vectors that lack an index. A segment of fewer rows than `rows_min`, which is scanned, lacks none.
+    pub fn unindexed(&self, rows_min: u32) -> Vec<usize> {
+        let worth = self.rows() >= rows_min;
         (0..self.files.rows.len()).filter(|&vector| worth && self.indexed(vector).is_none()).collect()
+    }
+
+    /// How many vectors a row may have.
+    pub(crate) fn vector_count(&self) -> usize {
+        self.files.rows.len()
     }
 
     /// The rows of the vector at place `vector`, for building an index.
@@ -166,13 +197,14 @@ impl Sealed {
 
     /// Bytes of memory held by indexes, file maps not counted.
     pub fn index_memory(&self) -> u64 {
-        self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.index.memory()).sum()
+        self.all_indexed().map(|indexed| indexed.index.memory()).sum()
     }
 
     /// The same files with the patches that no reader at `through` or later can ask for left out.
     #[must_use]
     pub fn compacted(&self, through: Seq) -> Sealed {
-        Sealed { files: Arc::clone(&self.files), changes: self.changes.compacted(through) }
+        let changes = Arc::new(self.changes.compacted(through));
+        Sealed { files: Arc::clone(&self.files), indexes: self.indexes.clone(), changes }
     }
 
     /// What a checkpoint at `through` must write for this segment.
@@ -195,10 +227,14 @@ impl Sealed {
         self.files.ids.rows()
     }
 
+    /// How many of the rows are visible at `seen`. O(deaths).
+    pub fn living(&self, seen: Seq) -> u64 {
+        self.count(seen)
+    }
+
     /// Bytes on disk by kind.
     pub fn bytes(&self) -> SegmentBytes {
-        let graphs: u64 =
-            self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.bytes).sum();
+        let graphs: u64 = self.all_indexed().map(|indexed| indexed.bytes).sum();
         SegmentBytes { index: graphs + self.files.fields.bytes(), ..self.files.bytes }
     }
 
