@@ -139,7 +139,9 @@ impl Manifest {
         out.u32(self.segments.len() as u32);
         for segment in &self.segments {
             out.u64(segment.id).u32(segment.rows).u64(segment.codec_epoch);
-            segment.epochs.iter().for_each(|epoch| drop(out.u32(*epoch)));
+            for epoch in &segment.epochs {
+                out.u32(*epoch);
+            }
             out.u32(segment.files.len() as u32);
             for file in &segment.files {
                 encode_file(&mut out, file);

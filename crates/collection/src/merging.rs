@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use nearfield_ann::Stopped;
-use nearfield_segment::{IndexName, MergeError, Merged, Sealed, Segment, merge, open_field};
+use nearfield_segment::{IndexName, MergeError, Merged, Sealed, Segment, merge};
 use nearfield_types::{Progress, Seq};
 use parking_lot::Mutex;
 

@@ -413,8 +413,12 @@ fn copy_codes(
     let (mut writer, codes) = GrowingCodes::create(Arc::clone(source.codec));
     for slot in (0..rows.len()).map(Slot) {
         match (source.code)(slot) {
-            Some(code) => drop(writer.push_code(code)),
-            None => read(rows, &[slot], &mut |row| drop(writer.push(row)))?,
+            Some(code) => {
+                writer.push_code(code);
+            }
+            None => read(rows, &[slot], &mut |row| {
+                writer.push(row);
+            })?,
         }
         if slot.0.is_multiple_of(256 * READ_ROWS) {
             watch(BuildPhase::Encode, slot.0, rows.len())?;
