@@ -295,8 +295,8 @@ impl Collection {
         let head = version.head();
         let asked = self.settings.load().optimizers.head_bytes_max();
         let bytes_max = self.options.head_bytes_max.min(asked.unwrap_or(u64::MAX));
-        let full = head.len() as usize + rows > self.options.head_rows_max as usize
-            || head.bytes() >= bytes_max;
+        let full =
+            head.len() as usize + rows > self.options.head_rows_max as usize || head.bytes() >= bytes_max;
         if head.is_empty() || !full {
             return version;
         }

@@ -20,8 +20,8 @@ use nearfield_ann::Stopped;
 use nearfield_codec::Summary;
 use nearfield_platform::Dir;
 use nearfield_segment::{
-    Built, BuiltPartition, Growing, Heritage, IndexFiles, IndexName, Sealed, SealedIndex, Segment, Watch, build,
-    build_partitions, codes_file, field_file, graph_file, open_index, partitions_file, write_index,
+    Built, BuiltPartition, Growing, Heritage, IndexFiles, IndexName, Sealed, SealedIndex, Segment, Watch,
+    build, build_partitions, codes_file, field_file, graph_file, open_index, partitions_file, write_index,
     write_partitions,
 };
 use parking_lot::Mutex;

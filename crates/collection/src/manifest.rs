@@ -470,7 +470,14 @@ mod tests {
                     files: files.clone(),
                     delta: None,
                 },
-                SegmentEntry { id: 2, rows: 11, codec_epoch: 0, epochs: vec![0, 2], files, delta: with_delta },
+                SegmentEntry {
+                    id: 2,
+                    rows: 11,
+                    codec_epoch: 0,
+                    epochs: vec![0, 2],
+                    files,
+                    delta: with_delta,
+                },
             ],
         }
     }

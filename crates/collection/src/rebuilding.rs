@@ -36,7 +36,10 @@ impl Collection {
     /// [`Collection::flush`] and [`Collection::maintain_indexes`].
     pub fn rebuild(&self, name: Option<&str>, progress: &Progress) -> Result<()> {
         let Some(_one) = self.indexing.rebuilding.try_lock() else {
-            return Err(Error::new(ErrorKind::Busy, "the indexes are being built anew already: wait for that"));
+            return Err(Error::new(
+                ErrorKind::Busy,
+                "the indexes are being built anew already: wait for that",
+            ));
         };
         self.flush()?;
         self.change_settings(|manifest| {
@@ -124,7 +127,9 @@ impl Collection {
         let mut stale = Vec::new();
         for member in version.settled() {
             let (Segment::Sealed(sealed), Some(number)) = (&member.segment, member.number) else { continue };
-            let Some(entry) = ledger.manifest.segments.iter().find(|entry| entry.id == number) else { continue };
+            let Some(entry) = ledger.manifest.segments.iter().find(|entry| entry.id == number) else {
+                continue;
+            };
             for (vector, epoch) in ledger.manifest.epochs.iter().enumerate() {
                 let is_older = entry.epochs.get(vector).is_some_and(|built| *built < epoch.number);
                 if epoch.rebuilding && is_older && sealed.indexed(vector).is_some() {

@@ -99,8 +99,7 @@ impl Graph {
             })?;
         }
         let entry_lives = links.entry(links.top()).is_some_and(|entry| names.node(entry) == Some(entry));
-        let keeps_levels =
-            !joins && entry_lives && names.keep_numbers() && source.params() == self.params();
+        let keeps_levels = !joins && entry_lives && names.keep_numbers() && source.params() == self.params();
         let open = match joins {
             true => spread(&links, &names),
             false => {
@@ -339,15 +338,8 @@ impl<L: Links> Adoption<'_, L> {
         if found == 0 {
             approach(&mut linker.walk, graph, scorers.walk, 0, &budget)?;
         }
-        let plan = Plan {
-            level: 0,
-            ef,
-            frontier: ef,
-            margin: None,
-            admit: None,
-            budget: &budget,
-            cap: Score::MAX,
-        };
+        let plan =
+            Plan { level: 0, ef, frontier: ef, margin: None, admit: None, budget: &budget, cap: Score::MAX };
         linker.walk.enter(graph, seeds[..found].iter().copied(), scorers.walk, &plan)?;
         linker.walk.run(graph, scorers.walk, &plan)?;
         let keys = linker.walk.frontier.keys();

@@ -284,9 +284,8 @@ impl<'a> Work<'a> {
     /// Makes all rows reachable and measures what walks find.
     fn finish(self) -> Result<Built, Stopped> {
         let target = target(self.rows, &self.built, self.packed.as_ref());
-        target.with_scorers(&mut |scorers| {
-            self.built.graph.reconnect(scorers, &mut Linker::new()).map(drop)
-        })?;
+        target
+            .with_scorers(&mut |scorers| self.built.graph.reconnect(scorers, &mut Linker::new()).map(drop))?;
         let measured = self.progress(BuildPhase::Measure);
         let calibration = measure(self.rows, &self.built, self.threads, &measured)?;
         Ok(Built { calibration, ..self.built })

@@ -71,7 +71,11 @@ pub(crate) fn write_ordered<'i, W: Write>(
     let text = |slot: u32| if let IdRef::String(text) = id(slot) { text } else { &[] };
     let mut file = Pieces { writer: ContainerWriter::new(sink, IDS_TAG)?, piece: Vec::new() };
     let mut header = Encoder::new();
-    header.u32(order.len() as u32).u32(numbers.len() as u32).u32(uuids.len() as u32).u32(strings.len() as u32);
+    header
+        .u32(order.len() as u32)
+        .u32(numbers.len() as u32)
+        .u32(uuids.len() as u32)
+        .u32(strings.len() as u32);
     file.section(SECTION_HEADER, [header.as_slice()])?;
     let number = |&slot: &u32| if let IdRef::Number(number) = id(slot) { number } else { 0 };
     file.section(SECTION_NUMBERS, numbers.iter().map(|slot| number(slot).to_le_bytes()))?;

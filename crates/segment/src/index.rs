@@ -331,7 +331,11 @@ impl Target<'_> {
         step: &Step<'_>,
     ) -> Result<(), Stopped> {
         self.each_number(slots, threads, linkers, &|slot, scorers, linker| {
-            if self.rows.is_present(Slot(self.first + slot)) { step(Slot(slot), scorers, linker) } else { Ok(()) }
+            if self.rows.is_present(Slot(self.first + slot)) {
+                step(Slot(slot), scorers, linker)
+            } else {
+                Ok(())
+            }
         })
     }
 

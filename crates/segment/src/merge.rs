@@ -199,9 +199,8 @@ pub fn merge(
         map.ref_at_rank(map.rank(slot))
     };
     let born = |slot: u32| maps[origin(slot).input as usize].born(origin(slot).slot);
-    let ids = write_file(dir, &format!("{folder}/{IDS_FILE}"), |sink| {
-        ids::write_ordered(&order, id, born, sink)
-    })?;
+    let ids =
+        write_file(dir, &format!("{folder}/{IDS_FILE}"), |sink| ids::write_ordered(&order, id, born, sink))?;
     let rows = plan.origin.len() as u32;
     Ok(Merged { rows, files: SealedFiles { ids, payload, vectors }, through, plan })
 }
@@ -223,8 +222,7 @@ fn plan(inputs: &[&Sealed], through: Seq, partition: Option<&Path>) -> Result<Pl
     if let Some(path) = partition {
         put_together(inputs, through, path, &mut origin)?;
     }
-    let mut moved: Vec<Vec<u32>> =
-        inputs.iter().map(|input| vec![DROPPED; input.rows() as usize]).collect();
+    let mut moved: Vec<Vec<u32>> = inputs.iter().map(|input| vec![DROPPED; input.rows() as usize]).collect();
     for (new, Origin { input, slot }) in origin.iter().enumerate() {
         moved[*input as usize][slot.index()] = new as u32;
     }

@@ -351,8 +351,11 @@ fn the_background_does_what_the_settings_say() {
     c.close().unwrap();
     let c = open(&dir);
     assert_eq!(c.optimizers(), off);
-    let two =
-        OptimizerConfig { default_segment_number: 2, vacuum_min_vector_number: 50, ..OptimizerConfig::default() };
+    let two = OptimizerConfig {
+        default_segment_number: 2,
+        vacuum_min_vector_number: 50,
+        ..OptimizerConfig::default()
+    };
     c.set_optimizers(two).unwrap();
     c.maintain_merges().unwrap();
     assert_eq!(numbers(&c).len(), 1);
@@ -388,7 +391,10 @@ fn write(c: &Collection, ids: std::ops::Range<u64>) {
 /// The links of the graphs on level 0, and how many rows the graphs hold.
 fn graphs(c: &Collection) -> (Vec<u32>, u32) {
     let stats = c.view().graph_stats("");
-    (stats.iter().map(|one| (one.degrees.len() as u32 - 1) / 2).collect(), stats.iter().map(|one| one.linked).sum())
+    (
+        stats.iter().map(|one| (one.degrees.len() as u32 - 1) / 2).collect(),
+        stats.iter().map(|one| one.linked).sum(),
+    )
 }
 
 /// The share of true neighbours that walks find.
