@@ -307,6 +307,7 @@ impl Collection {
         match ledger.cell.swap_if(Some(ledger.version), &manifest.encode()) {
             Ok(version) => {
                 ledger.version = version;
+                self.stale.store(Arc::new(manifest.stale_indexes()));
                 ledger.previous = Some(std::mem::replace(&mut ledger.manifest, manifest));
                 // What cannot be removed now is removed at the next opening.
                 dropped.iter().for_each(|path| drop(self.dir.remove(path)));
@@ -336,12 +337,16 @@ impl Collection {
         })
     }
 
-    /// Keeps the graphs of what was sealed for the indexes to be built, before anybody can see that these are missing.
+    /// Lets searches of what was sealed go on with the indexes that it had, before anybody can see that its own are missing, and keeps the
+    /// graphs of the rest for the indexes to be built.
     fn inherit(&self, sealing: &[Sealing]) {
         for Sealing { source, number, sealed } in sealing {
             let wants = |sealed: &Sealed| !self.unindexed_vectors(sealed).is_empty();
-            if let Some((written, _)) = sealed.as_ref().filter(|(_, sealed)| wants(sealed)) {
-                self.indexing.inherit(*number, written.heritage(source));
+            if let Some((written, sealed)) = sealed.as_ref().filter(|(_, sealed)| wants(sealed)) {
+                let graphs = written.lend(source, sealed, self.work_threads());
+                if !graphs.is_empty() {
+                    self.indexing.inherit(*number, graphs);
+                }
             }
         }
     }

@@ -50,9 +50,13 @@ pub struct CollectionOptions {
     pub inline_maintenance: bool,
     /// Threads that build the index of a sealed segment.
     pub index_threads: usize,
-    /// Many points are about to be written: they may stay unlinked however many they are, so that writing is not slowed down.
-    /// Searches are slower until the background has caught up.
+    /// Many points are about to be written: they may stay unlinked, so that writing is not slowed down, as long as searches have no more to
+    /// scan than the two limits below. Searches are slower until the background has caught up.
     pub bulk: bool,
+    /// What searches have to scan for want of a graph ([`Collection::debt`]): at so many bytes writers have to work it off themselves.
+    pub debt_bytes_max: u64,
+    /// The same in milliseconds that a search takes longer, as estimated.
+    pub debt_ms_max: u64,
     /// The clock for pauses and ages; correctness never reads it.
     pub clock: Arc<dyn Clock>,
     /// The source of fresh identities.
@@ -70,6 +74,8 @@ impl CollectionOptions {
             inline_maintenance: false,
             index_threads: (cores() / 2).max(1),
             bulk: false,
+            debt_bytes_max: 2 << 30,
+            debt_ms_max: 100,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
         }
@@ -129,6 +135,8 @@ pub struct Collection {
     pub(crate) folder: String,
     /// Changed under the lock of the checkpoint, after the manifest that says so.
     pub(crate) settings: ArcSwap<Settings>,
+    /// Of each vector, how many indexes were built with earlier settings, by the newest manifest.
+    pub(crate) stale: ArcSwap<Vec<u64>>,
     pub(crate) options: CollectionOptions,
     pub(crate) current: ArcSwap<Version>,
     pub(crate) checkpoint: Mutex<Ledger>,
@@ -178,6 +186,7 @@ impl Collection {
             dir,
             folder,
             settings: ArcSwap::from_pointee(settings),
+            stale: ArcSwap::from_pointee(ledger.manifest.stale_indexes()),
             options,
             current: ArcSwap::from_pointee(Version::new(members, head, flushed)),
             checkpoint: Mutex::new(ledger),
@@ -275,6 +284,15 @@ impl Collection {
         match &*self.state.read() {
             State::Closed => Err(closed()),
             State::Open | State::Poisoned(_) => Ok(()),
+        }
+    }
+
+    /// Why it takes no writes, if it takes none.
+    pub(crate) fn stopped_because(&self) -> Option<String> {
+        match &*self.state.read() {
+            State::Open => None,
+            State::Closed => Some("it was closed or deleted".to_owned()),
+            State::Poisoned(why) => Some(format!("it is read-only because {why}")),
         }
     }
 

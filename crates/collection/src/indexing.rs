@@ -31,6 +31,7 @@ use crate::collection::{Collection, closed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
 use crate::settings::Settings;
+use crate::version::Member;
 
 /// Rows linked at a time: so long may somebody wait who has to link too.
 const LINK_PORTION: u32 = 256;
@@ -115,11 +116,16 @@ impl Collection {
         }
         let _one = self.indexing.building.lock();
         while let Some((number, sealed)) = self.unindexed() {
-            for vector in self.unindexed_vectors(&sealed) {
-                self.build_index(number, &sealed, vector)?;
-            }
-            self.indexing.heritage.lock().remove(&number);
+            self.build_indexes(number, &sealed)?;
         }
+        Ok(())
+    }
+
+    fn build_indexes(&self, number: u64, sealed: &Sealed) -> Result<()> {
+        for vector in self.unindexed_vectors(sealed) {
+            self.build_index(number, sealed, vector)?;
+        }
+        self.indexing.heritage.lock().remove(&number);
         Ok(())
     }
 
@@ -175,16 +181,38 @@ impl Collection {
     pub(crate) fn pace(&self, rows: usize) -> Result<()> {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         let share = rows.saturating_mul(LINKED_A_ROW);
+        let is_deep = self.is_debt_deep();
         let share = match (self.options.inline_maintenance, self.options.bulk) {
+            _ if is_deep => share,
             (_, true) => return Ok(()),
             (true, false) => share.max(LINK_PORTION),
             (false, false) if self.backlog() > BACKLOG_MAX => share,
             (false, false) => return Ok(()),
         };
+        if is_deep && self.unindexed().is_some() {
+            return self.work_off_one();
+        }
         match self.unlinked() {
             Some(growing) => growing.catch_up(share, 1).map(drop).map_err(|e| stopped("linking", e)),
             None => Ok(()),
         }
+    }
+
+    /// Builds the indexes of one sealed segment, if there is still too much to scan when whoever is at it is done.
+    fn work_off_one(&self) -> Result<()> {
+        let _one = self.indexing.building.lock();
+        match self.unindexed().filter(|_| self.is_debt_deep()) {
+            Some((number, sealed)) => self.build_indexes(number, &sealed),
+            None => Ok(()),
+        }
+    }
+
+    /// True if searches have more to scan than the options allow. Where the settings have turned the background off, nothing is too much.
+    fn is_debt_deep(&self) -> bool {
+        let debt = self.debt();
+        let is_deep = debt.bytes > self.options.debt_bytes_max
+            || debt.micros > self.options.debt_ms_max.saturating_mul(1_000);
+        is_deep && !self.settings.load().optimizers.is_off()
     }
 
     /// The newest segment in memory that has rows to be linked.
@@ -211,9 +239,30 @@ impl Collection {
             self.indexing.heritage.lock().get_mut(&number).and_then(|graphs| graphs.get_mut(vector)?.take());
         let watch = |_, _, _| if self.indexing.halted() { Err(Stopped::Cancelled) } else { Ok(()) };
         let made = self.make_index(number, sealed, vector, heritage.as_ref(), &watch)?;
-        let mut ledger = self.checkpoint.lock();
-        self.commit_index(&mut ledger, number, vector, &made)?;
-        sealed.attach(vector, made.index, &made.files);
+        self.exchange(&mut self.checkpoint.lock(), number, vector, made)
+    }
+
+    /// Commits an index and lets searches use it from now on; what served before it goes with its last reader.
+    pub(crate) fn exchange(&self, ledger: &mut Ledger, number: u64, vector: usize, made: Made) -> Result<()> {
+        if !self.commit_index(ledger, number, vector, &made)? {
+            return Ok(());
+        }
+        let Made { index, files, .. } = made;
+        let mut index = Some(index);
+        let _writer = self.writer.lock();
+        let version = self.current.load_full();
+        let exchanged = version.settled().iter().map(|member| match &member.segment {
+            Segment::Sealed(sealed) if member.number == Some(number) => match index.take() {
+                Some(index) => {
+                    let sealed = sealed.with_index(vector, index, &files);
+                    Member { segment: Segment::Sealed(Arc::new(sealed)), number: member.number }
+                }
+                None => member.clone(),
+            },
+            _ => member.clone(),
+        });
+        let members = exchanged.collect();
+        self.install(members, Arc::clone(version.head()));
         Ok(())
     }
 
@@ -233,7 +282,7 @@ impl Collection {
         let rows = sealed.vectors(vector);
         let built = match heritage {
             Some(graph) => graph.with_source(|source| build(rows, Some(source), options, 0, threads, watch)),
-            None => build(rows, None, options, 0, threads, watch),
+            None => sealed.with_interim(vector, |source| build(rows, source, options, 0, threads, watch)),
         };
         let built = built.map_err(|e| stopped(&format!("building the index of segment {number}"), e))?;
         let generation = {
@@ -472,44 +521,4 @@ pub(crate) fn stopped(what: &str, error: Stopped) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use nearfield_platform::MemoryDir;
-    use nearfield_types::Metric;
-
-    use super::*;
-    use crate::collection::CollectionOptions;
-    use crate::config::CollectionConfig;
-    use crate::point::Point;
-
-    fn collection(bulk: bool, inline_maintenance: bool) -> Arc<Collection> {
-        let dir: Arc<dyn Dir> = MemoryDir::new();
-        let options = CollectionOptions { bulk, inline_maintenance, ..CollectionOptions::system() };
-        let config = CollectionConfig::new(4, Metric::Euclid);
-        dir.make_dir("c").unwrap();
-        Collection::create(&dir, "c", [7; 16], &config, &options).unwrap();
-        Collection::open(&dir, "c", [7; 16], options).unwrap().0
-    }
-
-    /// Writes rows in batches of a thousand; returns the backlog after each.
-    fn backlogs(collection: &Collection, batches: u64) -> Vec<u32> {
-        let vector = |id: u64| (1..5).map(|at| (id * at * 7_919 % 1_000) as f32).collect();
-        let batch = |first: u64| (first..first + 1_000).map(|id| Point::new(id, vector(id))).collect();
-        let write = |number: u64| {
-            collection.upsert(batch(1_000 * number)).unwrap();
-            collection.backlog()
-        };
-        (0..batches).map(write).collect()
-    }
-
-    #[test]
-    fn writers_link_where_nobody_else_does() {
-        // Nobody calls `maintain_links` here: the background is as slow as it can be.
-        let paced = backlogs(&collection(false, false), 24);
-        assert_eq!(paced[..20], (1..=20).map(|batch| batch * 1_000).collect::<Vec<u32>>());
-        assert!(paced[20..].iter().all(|&backlog| (19_000..=20_000).contains(&backlog)), "{paced:?}");
-        let bulk = backlogs(&collection(true, false), 24);
-        assert_eq!(bulk.last(), Some(&24_000));
-        let inline = backlogs(&collection(false, true), 4);
-        assert_eq!(inline, [0; 4]);
-    }
-}
+mod tests;

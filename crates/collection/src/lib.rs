@@ -67,7 +67,8 @@ pub use nearfield_segment::{Depth, OrderValue, PayloadField, Plan, Quantization,
 pub use optimizers::OptimizerConfig;
 pub use order::{OrderBy, OrderedRecord};
 pub use point::{
-    DiskBytes, Hit, NamedVectors, PackedHit, PackedPayload, Point, Query, Record, Stats, Vectors, With,
+    Debt, DiskBytes, Hit, NamedVectors, PackedHit, PackedPayload, Point, Query, Record, Stats, Status,
+    VectorStats, Vectors, With,
 };
 pub use recovery::OpenReport;
 pub use view::View;

@@ -16,12 +16,9 @@ use nearfield_ann::Stopped;
 use nearfield_segment::{BuildPhase, Sealed, Segment};
 use nearfield_types::Progress;
 
-use crate::checkpoint::Ledger;
 use crate::collection::{Collection, closed};
 use crate::error::{Error, ErrorKind, Result};
-use crate::indexing::Made;
 use crate::settings::raise_epoch;
-use crate::version::Member;
 
 /// Steps of one build, whatever its size: they are weighted by its rows.
 const BUILD_STEPS_A_ROW: u64 = 8;
@@ -113,7 +110,7 @@ impl Collection {
             let made = self.make_index(stale.number, &stale.sealed, stale.vector, None, &watch)?;
             let mut ledger = self.checkpoint.lock();
             self.check_open().map_err(|_| closed())?;
-            self.exchange(&mut ledger, &stale, made)?;
+            self.exchange(&mut ledger, stale.number, stale.vector, made)?;
             drop(ledger);
             meter.end();
         }
@@ -138,30 +135,6 @@ impl Collection {
             }
         }
         stale
-    }
-
-    /// Commits an index and lets searches use it from now on.
-    fn exchange(&self, ledger: &mut Ledger, stale: &Stale, made: Made) -> Result<()> {
-        if !self.commit_index(ledger, stale.number, stale.vector, &made)? {
-            return Ok(());
-        }
-        let Made { index, files, .. } = made;
-        let mut index = Some(index);
-        let _writer = self.writer.lock();
-        let version = self.current.load_full();
-        let exchanged = version.settled().iter().map(|member| match &member.segment {
-            Segment::Sealed(sealed) if member.number == Some(stale.number) => match index.take() {
-                Some(index) => {
-                    let sealed = sealed.with_index(stale.vector, index, &files);
-                    Member { segment: Segment::Sealed(Arc::new(sealed)), number: member.number }
-                }
-                None => member.clone(),
-            },
-            _ => member.clone(),
-        });
-        let members = exchanged.collect();
-        self.install(members, Arc::clone(version.head()));
-        Ok(())
     }
 }
 

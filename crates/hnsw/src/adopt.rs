@@ -86,6 +86,31 @@ impl Graph {
         moved: &dyn Fn(Slot) -> Option<Slot>,
         each: &Each<'_>,
     ) -> Result<Adopted, Stopped> {
+        self.adopt_with(source, moved, true, each)
+    }
+
+    /// As [`Graph::adopt`] into an empty graph, but rows that lost neighbours stay as short as that leaves them: done at once, for a graph that
+    /// serves until a better one is built.
+    ///
+    /// # Errors
+    ///
+    /// As [`Graph::adopt`].
+    pub fn adopt_unhealed(
+        &self,
+        source: &GraphView,
+        moved: &dyn Fn(Slot) -> Option<Slot>,
+        each: &Each<'_>,
+    ) -> Result<Adopted, Stopped> {
+        self.adopt_with(source, moved, false, each)
+    }
+
+    fn adopt_with(
+        &self,
+        source: &GraphView,
+        moved: &dyn Fn(Slot) -> Option<Slot>,
+        heals: bool,
+        each: &Each<'_>,
+    ) -> Result<Adopted, Stopped> {
         let links = source.links();
         let joins = !self.is_empty();
         let names = self.take_names(&links, moved);
@@ -105,7 +130,7 @@ impl Graph {
             false => {
                 let lost = self.copy_rows(&links, &names);
                 self.take_top(&links, &names, keeps_levels);
-                lost
+                if heals { lost } else { Vec::new() }
             }
         };
         adopted.chosen = open.len() as u32;

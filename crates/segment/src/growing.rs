@@ -21,7 +21,7 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::changes::Changes;
 use crate::field::Field;
-use crate::index::{GrowingIndex, IndexOptions};
+use crate::index::{GrowingIndex, IndexOptions, SealedIndex};
 use crate::patches::Row;
 use crate::payload_index::FieldSet;
 use crate::schema::Schema;
@@ -265,6 +265,24 @@ impl Growing {
         Ok(self.backlog())
     }
 
+    /// Rows that the graph of the vector at place `vector` holds.
+    pub fn linked_rows(&self, vector: usize) -> u32 {
+        let index = self.indexes.get(vector).and_then(OnceLock::get);
+        index.map_or(0, |index| index.rows().saturating_sub(index.backlog()))
+    }
+
+    /// Bytes that a search of the vector that is furthest behind scans for want of links: codes where there are some, else vectors.
+    pub fn backlog_bytes(&self) -> u64 {
+        let bytes = |(index, rows): (&OnceLock<GrowingIndex>, &Arc<GrowingRows>)| match index.get() {
+            Some(index) => u64::from(index.backlog()) * index.row_bytes(),
+            None if rows.len() >= self.graph_rows_min() => {
+                u64::from(rows.len()) * rows.shape().row_bytes() as u64
+            }
+            None => 0,
+        };
+        self.indexes.iter().zip(&self.rows).map(bytes).max().unwrap_or(0)
+    }
+
     fn graph_rows_min(&self) -> u32 {
         self.graph_rows_min.load(Ordering::Relaxed)
     }
@@ -284,6 +302,18 @@ impl Growing {
         let _nobody_links = self.linking.lock();
         let copy = |index: &OnceLock<GrowingIndex>| index.get().map(|index| GraphView::of(index.graph()));
         self.indexes.iter().map(copy).collect()
+    }
+
+    /// What serves for the index of the vector at place `vector`, with slots moved into `rows`, until it is built.
+    pub(crate) fn interim(
+        &self,
+        vector: usize,
+        moved: &[u32],
+        rows: &dyn VectorStore,
+        threads: usize,
+    ) -> Option<SealedIndex> {
+        let _nobody_links = self.linking.lock();
+        self.indexes.get(vector)?.get()?.interim(moved, rows, threads)
     }
 
     /// The rows of every vector.

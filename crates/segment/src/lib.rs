@@ -21,7 +21,7 @@
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `merge`, `partitions`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `trial`, `interim`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `merge`, `partitions`, `format`.
 
 mod build;
 mod calibration;
@@ -38,6 +38,7 @@ mod growing;
 mod ids;
 mod index;
 mod index_files;
+mod interim;
 mod merge;
 mod ordered;
 mod partitions;
@@ -48,6 +49,7 @@ mod seal;
 mod sealed;
 mod segment;
 mod selection;
+mod trial;
 
 pub use build::{
     BuildPhase, Built, CodeSource, Inheritance, Source, Watch, build, build_merged, build_partitions,

@@ -12,6 +12,7 @@ use nearfield_platform::Dir;
 use nearfield_types::{PointId, Seq, Slot};
 use nearfield_vectors::{SealedRows, VectorStore};
 
+use crate::build::Source;
 use crate::changes::Changes;
 use crate::deltas::Delta;
 use crate::error::{OpenError, damaged};
@@ -49,14 +50,15 @@ struct Files {
 #[derive(Debug)]
 struct Indexed {
     index: Arc<SealedIndex>,
-    bytes: u64,
+    codes: u64,
+    graphs: u64,
 }
 
 impl Indexed {
     fn new(index: SealedIndex, files: &IndexFiles) -> Indexed {
-        let beside = [files.codes, files.partitions].into_iter().flatten().map(|file| file.length);
-        let bytes = files.graph.length + beside.sum::<u64>();
-        Indexed { index: Arc::new(index), bytes }
+        let [codes, partitions] =
+            [files.codes, files.partitions].map(|file| file.map_or(0, |file| file.length));
+        Indexed { index: Arc::new(index), codes, graphs: files.graph.length + partitions }
     }
 }
 
@@ -69,14 +71,18 @@ pub struct SegmentBytes {
     pub payload: u64,
     /// The point map.
     pub ids: u64,
-    /// Codes, graphs and field indexes.
-    pub index: u64,
+    /// Codes.
+    pub codes: u64,
+    /// Graphs, those over partitions included.
+    pub graphs: u64,
+    /// Indexes of payload fields.
+    pub fields: u64,
 }
 
 impl SegmentBytes {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.vectors + self.payload + self.ids + self.index
+        self.vectors + self.payload + self.ids + self.codes + self.graphs + self.fields
     }
 }
 
@@ -97,6 +103,8 @@ pub struct Sealed {
     files: Arc<Files>,
     /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
     indexes: Vec<Arc<OnceLock<Indexed>>>,
+    /// What serves until the index of a vector is built.
+    interim: Vec<Arc<OnceLock<SealedIndex>>>,
     /// Shared by all that differ in their indexes alone: what the writer does to one happens to all.
     pub(crate) changes: Arc<Changes>,
 }
@@ -143,11 +151,12 @@ impl Sealed {
             vectors: files.vectors.iter().map(|summary| summary.length).sum(),
             payload: files.payload.length,
             ids: files.ids.length,
-            index: 0,
+            ..SegmentBytes::default()
         };
         let indexes = std::iter::repeat_with(Arc::default).take(stores.len()).collect();
+        let interim = std::iter::repeat_with(Arc::default).take(stores.len()).collect();
         let files = Files { ids, payload, rows: stores, bytes, fields: FieldSet::default() };
-        Ok(Sealed { files: Arc::new(files), indexes, changes: Arc::new(changes) })
+        Ok(Sealed { files: Arc::new(files), indexes, interim, changes: Arc::new(changes) })
     }
 
     /// Lets searches of the vector at place `vector` use `index`, which was built of these rows and lies in `files`. The first one
@@ -162,7 +171,22 @@ impl Sealed {
     pub fn with_index(&self, vector: usize, index: SealedIndex, files: &IndexFiles) -> Sealed {
         let mut indexes = self.indexes.clone();
         indexes[vector] = Arc::new(OnceLock::from(Indexed::new(index, files)));
-        Sealed { files: Arc::clone(&self.files), indexes, changes: Arc::clone(&self.changes) }
+        let mut interim = self.interim.clone();
+        interim[vector] = Arc::default();
+        Sealed { files: Arc::clone(&self.files), indexes, interim, changes: Arc::clone(&self.changes) }
+    }
+
+    /// Lets searches use `index` until there is one that was built of these rows.
+    pub(crate) fn lend(&self, vector: usize, index: SealedIndex) {
+        let _ = self.interim[vector].set(index);
+    }
+
+    /// Lets `work` use what serves until the index is built as the source of building it, if there is something.
+    pub fn with_interim<T>(&self, vector: usize, work: impl FnOnce(Option<&Source<'_>>) -> T) -> T {
+        match self.interim[vector].get() {
+            None => work(None),
+            Some(index) => work(Some(&Source { graph: index.graph(), moved: &Some })),
+        }
     }
 
     /// The index of the vector at place `vector`, if one was attached.
@@ -190,6 +214,16 @@ impl Sealed {
         self.files.rows.len()
     }
 
+    /// Rows that a search of one of these vectors, which lack their index, scans, and the bytes of them: of that with the most.
+    pub fn scanned(&self, vectors: &[usize]) -> (u32, u64) {
+        let scan = |&vector: &usize| {
+            let linked = self.interim[vector].get().map_or(0, |index| index.linked(self.rows()));
+            let rows = self.rows() - linked;
+            (u64::from(rows) * self.store(vector).shape().row_bytes() as u64, rows)
+        };
+        vectors.iter().map(scan).max().map_or((0, 0), |(bytes, rows)| (rows, bytes))
+    }
+
     /// The rows of the vector at place `vector`, for building an index.
     pub fn vectors(&self, vector: usize) -> &dyn VectorStore {
         self.store(vector)
@@ -197,14 +231,17 @@ impl Sealed {
 
     /// Bytes of memory held by indexes, file maps not counted.
     pub fn index_memory(&self) -> u64 {
-        self.all_indexed().map(|indexed| indexed.index.memory()).sum()
+        let built: u64 = self.all_indexed().map(|indexed| indexed.index.memory()).sum();
+        let lent: u64 = self.interim.iter().filter_map(|index| Some(index.get()?.memory())).sum();
+        built + lent
     }
 
     /// The same files with the patches that no reader at `through` or later can ask for left out.
     #[must_use]
     pub fn compacted(&self, through: Seq) -> Sealed {
         let changes = Arc::new(self.changes.compacted(through));
-        Sealed { files: Arc::clone(&self.files), indexes: self.indexes.clone(), changes }
+        let (indexes, interim) = (self.indexes.clone(), self.interim.clone());
+        Sealed { files: Arc::clone(&self.files), indexes, interim, changes }
     }
 
     /// What a checkpoint at `through` must write for this segment.
@@ -234,8 +271,9 @@ impl Sealed {
 
     /// Bytes on disk by kind.
     pub fn bytes(&self) -> SegmentBytes {
-        let graphs: u64 = self.all_indexed().map(|indexed| indexed.bytes).sum();
-        SegmentBytes { index: graphs + self.files.fields.bytes(), ..self.files.bytes }
+        let codes = self.all_indexed().map(|indexed| indexed.codes).sum();
+        let graphs = self.all_indexed().map(|indexed| indexed.graphs).sum();
+        SegmentBytes { codes, graphs, fields: self.files.fields.bytes(), ..self.files.bytes }
     }
 
     /// Bytes held in memory: the patches, until the segment is written anew.
@@ -301,7 +339,8 @@ impl Sealed {
     /// The rows of the vector at place `vector` and what makes searching them fast.
     pub(crate) fn field(&self, vector: usize) -> Field<'_> {
         let rows = self.store(vector);
-        match self.indexed(vector) {
+        let interim = || self.interim[vector].get();
+        match self.indexed(vector).map(|index| &**index).or_else(interim) {
             Some(index) => index.field(rows),
             None => Field::bare(rows),
         }

@@ -282,11 +282,14 @@ fn without_room_nothing_begins_and_the_state_says_why() {
     let only = OptimizerConfig { default_segment_number: 1, ..OptimizerConfig::default() };
     c.set_optimizers(only).unwrap();
     c.flush().unwrap();
+    dir.set_capacity(u64::MAX);
     let used = u64::MAX - dir.free_space().unwrap();
     dir.set_capacity(used + 2_000);
-    let error = c.optimize(&Progress::default()).unwrap_err();
+    let limits = Limits { slack: 0, ..c.optimizers().limits(2) };
+    let error = c.merge_all(&limits, &Progress::default()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Full);
     assert!(error.to_string().contains("of room and there are 0 MB"), "{error}");
+    assert!(c.status().reasons()[0].contains("segments wait to be merged: merging 3 segments needs"));
     assert!(c.merging_blocked().is_some_and(|why| why.contains("free some space")));
     assert_eq!(leftovers(&*dir).2, 0);
     dir.set_capacity(u64::MAX);
