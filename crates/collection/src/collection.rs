@@ -45,8 +45,8 @@ pub struct CollectionOptions {
     pub head_bytes_max: u64,
     /// A checkpoint is due once this many bytes were logged since the last.
     pub log_bytes_max: u64,
-    /// True if nobody calls [`Collection::maintain_segments`] and its like: the writer then seals, links and builds indexes before
-    /// its call returns.
+    /// True if nobody calls [`Collection::maintain_segments`] and its like: the writer then seals, links, builds indexes and, after
+    /// sealing, merges before its call returns.
     pub inline_maintenance: bool,
     /// Threads that build the index of a sealed segment.
     pub index_threads: usize,
@@ -352,11 +352,12 @@ impl Collection {
         }
         if self.options.inline_maintenance {
             // The write is done, whatever becomes of the sealing: it is tried again, and what poisons shows at the next write.
+            let seals = self.checkpoint_due();
             let _ = self
                 .maintain_segments()
                 .and_then(|()| self.maintain_indexes())
                 .and_then(|()| self.settle_fields())
-                .and_then(|()| self.maintain_merges());
+                .and_then(|()| if seals { self.maintain_merges() } else { Ok(()) });
         }
         Ok(())
     }
