@@ -96,8 +96,8 @@ fn partitioned(config: CollectionConfig, typed: Option<&str>) -> Outcome<Collect
 
 fn create(screen: &Screen, database: &Database, name: &str, config: CollectionConfig) -> Outcome<()> {
     let collection = database.create_collection(name, config)?;
-    screen.say(&format!("Made {name}: {}", describe(collection.config())))?;
-    screen.answer(&json!({"collection": name, "vectors": vectors_json(collection.config())}))
+    screen.say(&format!("Made {name}: {}", describe(&collection.config())))?;
+    screen.answer(&json!({"collection": name, "vectors": vectors_json(&collection.config())}))
 }
 
 fn delete(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
@@ -132,11 +132,11 @@ fn list(screen: &Screen, database: &Database) -> Outcome<()> {
             }
         };
         let (points, aliases): (u64, Vec<String>) = (collection.count()?, of(&name));
-        rows.push(vec![name.clone(), thousands(points), describe(collection.config()), aliases.join(", ")]);
+        rows.push(vec![name.clone(), thousands(points), describe(&collection.config()), aliases.join(", ")]);
         answer.push(json!({
             "name": name,
             "points": points,
-            "vectors": vectors_json(collection.config()),
+            "vectors": vectors_json(&collection.config()),
             "aliases": aliases,
         }));
     }

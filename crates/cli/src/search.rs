@@ -30,7 +30,7 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     let typed = typed_vector(command)?;
     let filter = filter::typed(command.filter.as_deref())?;
     let collection = database::read(&command.target, &command.collection)?;
-    let (using, vector) = database::vector(collection.config(), command.using.as_deref())?;
+    let (using, vector) = database::vector(&collection.config(), command.using.as_deref())?;
     let question = match (&command.what.like, typed) {
         (Some(text), _) => Question::like(&collection, text, &using)?,
         (None, Some(vector)) => Question { vector, itself: None },

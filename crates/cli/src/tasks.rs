@@ -129,11 +129,14 @@ fn list(screen: &Screen, command: &Tasks, filter: &TaskFilter, limit: usize) -> 
 }
 
 fn show(screen: &Screen, task: &Task) -> Outcome<()> {
-    let line = |label: &str, text: String| screen.say(&format!("  {} {text}", screen.dim(&format!("{label:<10}"))));
+    let line =
+        |label: &str, text: String| screen.say(&format!("  {} {text}", screen.dim(&format!("{label:<10}"))));
     screen.say(&screen.bold(&format!("Task {}", task.id)))?;
     line("kind", task.kind.name().to_owned())?;
     line("state", task.state.name().to_owned())?;
-    for (label, text) in [("collection", &task.collection), ("of", &task.argument), ("message", &task.message)] {
+    for (label, text) in
+        [("collection", &task.collection), ("of", &task.argument), ("message", &task.message)]
+    {
         if !text.is_empty() {
             line(label, clean(text))?;
         }

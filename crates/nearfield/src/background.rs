@@ -40,6 +40,8 @@ enum Duty {
     Field,
     /// Builds graphs.
     Index,
+    /// Merges segments.
+    Merge,
 }
 
 const EVERY_BIT: u8 = (1 << Duty::ALL.len()) - 1;
@@ -55,7 +57,7 @@ enum Rest {
 }
 
 impl Duty {
-    const ALL: [Duty; 5] = [Duty::Log, Duty::Seal, Duty::Link, Duty::Field, Duty::Index];
+    const ALL: [Duty; 6] = [Duty::Log, Duty::Seal, Duty::Link, Duty::Field, Duty::Index, Duty::Merge];
 
     fn bit(self) -> u8 {
         1 << self as u8
@@ -69,13 +71,14 @@ impl Duty {
             Duty::Link => ("nearfield-link", Urgency::Normal),
             Duty::Field => ("nearfield-field", Urgency::Background),
             Duty::Index => ("nearfield-index", Urgency::Background),
+            Duty::Merge => ("nearfield-merge", Urgency::Background),
         }
     }
 
     fn retry_ticks(self) -> u32 {
         match self {
             Duty::Log | Duty::Link | Duty::Seal => SEAL_RETRY_TICKS,
-            Duty::Field | Duty::Index => INDEX_RETRY_TICKS,
+            Duty::Field | Duty::Index | Duty::Merge => INDEX_RETRY_TICKS,
         }
     }
 
@@ -84,9 +87,12 @@ impl Duty {
         let later = |waits: bool| if waits { Rest::Later } else { Rest::Nothing };
         match self {
             Duty::Log => {
+                let (waited, synced) = (shard.log_waits(), shard.synced_seq());
                 // A failure poisons the collection, which then says so to everybody who writes.
                 let done = shard.maintain_log();
-                Ok((later(done.is_ok() && shard.log_waits()), false))
+                let waits = done.is_ok() && shard.log_waits();
+                // Once in a while, not at every write: rows may have died of which segments are to be rid.
+                Ok((later(waits), shard.synced_seq() > synced || waited && !waits))
             }
             Duty::Seal => {
                 let due = shard.checkpoint_due();
@@ -104,7 +110,12 @@ impl Duty {
             Duty::Index => {
                 let due = shard.index_due();
                 shard.maintain_indexes()?;
-                Ok((later(shard.index_due()), due))
+                Ok((Rest::Nothing, due))
+            }
+            Duty::Merge => {
+                let due = shard.merge_due();
+                shard.maintain_merges()?;
+                Ok((Rest::Nothing, due))
             }
         }
     }
@@ -152,7 +163,8 @@ impl Background {
             | bit(Duty::Seal, shard.checkpoint_due())
             | bit(Duty::Link, shard.backlog() > 0)
             | bit(Duty::Field, shard.has_field_indexes())
-            | bit(Duty::Index, shard.index_due());
+            | bit(Duty::Index, shard.index_due())
+            | bit(Duty::Merge, shard.merge_due());
         self.mark_for(slot, bits);
     }
 
@@ -212,7 +224,8 @@ impl Background {
             };
             let (rest, changed) = pauses.call(&slot, || duty.work(&shard));
             if changed {
-                self.mark_for(&slot, EVERY_BIT & !duty.bit());
+                let others = if duty == Duty::Log { Duty::Merge.bit() } else { EVERY_BIT & !duty.bit() };
+                self.mark_for(&slot, others);
             }
             if rest != Rest::Nothing && slot.marks.fetch_or(duty.bit(), Ordering::AcqRel) & duty.bit() == 0 {
                 self.list(duty).slots.lock().push(slot);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use nearfield_collection::{
     Collection as Shard, CollectionConfig, CountEstimate, Error, ErrorKind, Explanation, FacetHit,
-    FieldConfig, FieldIndexInfo, Group, Hit, OrderBy, OrderedRecord, Point, Query, Record, Result, Stats,
-    View, With,
+    FieldConfig, FieldIndexInfo, Group, Hit, IndexConfig, OptimizerConfig, OrderBy, OrderedRecord, Point,
+    Query, Record, Result, Stats, Status, View, With,
 };
 use nearfield_payload::Path;
 use nearfield_types::{Object, PointId, Seq};
@@ -69,8 +69,8 @@ impl Collection {
         &self.name
     }
 
-    /// What the collection is made of.
-    pub fn config(&self) -> &CollectionConfig {
+    /// What the collection is made of, as it is now: index settings may change.
+    pub fn config(&self) -> Arc<CollectionConfig> {
         self.shard.config()
     }
 
@@ -411,6 +411,40 @@ impl Collection {
     pub fn stats(&self) -> Result<Stats> {
         self.shard.check_open()?;
         self.shard.stats()
+    }
+
+    /// How the collection is, in a word and in words: what is still to be done, or why it takes no writes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` once the collection is closed or deleted.
+    pub fn status(&self) -> Result<Status> {
+        self.shard.check_open()?;
+        Ok(self.shard.status())
+    }
+
+    /// When segments are merged and by how many threads.
+    pub fn optimizers(&self) -> OptimizerConfig {
+        self.shard.optimizers()
+    }
+
+    /// Changes when segments are merged. Durable when this returns; the background goes by it from now on.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for what cannot be honoured, with the reason; else as [`Collection::flush`].
+    pub fn set_optimizers(&self, optimizers: OptimizerConfig) -> Result<()> {
+        self.changed(self.shard.set_optimizers(optimizers))
+    }
+
+    /// Changes how the vector `name` is indexed: what is sealed from now on, and the rest when it is merged or [rebuilt](Collection::rebuild).
+    /// Durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such vector, `Invalid` for settings outside the limits; else as [`Collection::flush`].
+    pub fn set_index(&self, name: &str, index: IndexConfig) -> Result<()> {
+        self.changed(self.shard.set_index(name, index))
     }
 
     /// What can be read now, held still: everything asked of the view is true at one Seq, also once the collection is closed or

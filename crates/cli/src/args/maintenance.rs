@@ -71,7 +71,6 @@ pub(crate) struct Maintain {
 
 /// The kinds of tasks by the names of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "each is named for the kind it stands for")]
 pub(crate) enum TaskKindName {
     Rebuild,
     Optimize,
@@ -98,7 +97,6 @@ impl From<TaskKindName> for TaskKind {
 
 /// The states of tasks by the names of the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-#[expect(missing_docs, reason = "each is named for the state it stands for")]
 pub(crate) enum TaskStateName {
     Queued,
     Running,
