@@ -38,7 +38,7 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`; `snapshots`, `restore`.
+//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`; `snapshots`, `restore`, `archive`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
@@ -77,7 +77,7 @@ pub use nearfield_types::{
 };
 pub use options::Options;
 pub use reader::Reader;
-pub use restore::{Replace, Restored};
+pub use restore::{Replace, Restored, Verified};
 pub use snapshots::SnapshotPin;
 pub use snapshots::info::{SnapshotCollection, SnapshotFile, SnapshotInfo, SnapshotName};
 pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};
