@@ -4,4 +4,5 @@ mod commands;
 mod demo;
 mod hostile;
 mod import;
+mod maintenance;
 mod support;
