@@ -114,7 +114,7 @@ impl Budget {
             }
             if *builders == 0 || self.used().saturating_add(bytes) <= self.limit {
                 *builders += 1;
-                drop(builders);
+                // With the lock: the next one must see what this one holds.
                 return Some(BuilderPlace { reservation: self.reserve(Use::Builders, bytes) });
             }
             self.freed.wait_for(&mut builders, LOOK);
