@@ -59,11 +59,11 @@ pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, CountEstimate, Depth, Direction, DiskBytes, Durability, Error,
+    CollectionConfig, CollectionOptions, CountEstimate, Debt, Depth, Direction, DiskBytes, Durability, Error,
     ErrorKind, Explanation, FACET_BYTES_MAX, FacetHit, FieldConfig, FieldIndexInfo, FieldIndexState,
-    FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OrderBy, OrderValue, OrderedRecord,
-    PackedHit, PackedPayload, PartitionConfig, PayloadField, Plan, Point, Query, Record, Result,
-    SegmentExplanation, Stats, VectorConfig, Vectors, View, With, Work,
+    FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OptimizerConfig, OrderBy, OrderValue,
+    OrderedRecord, PackedHit, PackedPayload, PartitionConfig, PayloadField, Plan, Point, Query, Record,
+    Result, SegmentExplanation, Stats, Status, VectorConfig, VectorStats, Vectors, View, With, Work,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
