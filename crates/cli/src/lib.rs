@@ -1,4 +1,4 @@
-//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections and stats on a database in a directory.
+//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections, stats, snapshot, export, archive, clone and dump on a database in a directory.
 //!
 //! Should you use this crate? To run commands, use the binary; to build on Nearfield, use the crate `nearfield`. This library exists so
 //! that the readers of foreign files ([`npy`], [`jsonl`], [`json`]) and the bundled [`sample`] can be tested, fuzzed and benchmarked.
@@ -36,8 +36,9 @@
 //! # Reading order
 //!
 //! `args` (what can be typed), `import` with `import/source`, `import/pipeline`, `import/checkpoint`; then `demo`, `search`, `get`,
-//! `count`, `facet`, `delete`, `index`, `collections`, `stats`; `filter`, `output` and `failure` say how people and scripts are answered.
+//! `count`, `facet`, `delete`, `index`, `collections`, `stats`; `snapshot`, `export`, `archive`; `filter`, `output` and `failure` say how people and scripts are answered.
 
+mod archive;
 mod args;
 mod collections;
 mod count;
@@ -45,6 +46,7 @@ mod database;
 mod delete;
 mod demo;
 mod explain;
+mod export;
 mod facet;
 mod failure;
 mod files;
@@ -59,8 +61,10 @@ mod output;
 mod percentiles;
 pub mod sample;
 mod search;
+mod snapshot;
 mod stats;
 mod timing;
+pub mod vecs;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -96,6 +100,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Index(command) => index::run(&screen, &command),
         Command::Collections(command) => collections::run(&screen, &command),
         Command::Stats(command) => stats::run(&screen, &command),
+        Command::Snapshot(command) => snapshot::run(&screen, &command),
+        Command::Export(command) => export::run(&screen, &command),
+        Command::Archive(command) => archive::run(&screen, &command),
+        Command::Clone(command) => snapshot::run_clone(&screen, &command),
+        Command::Dump(command) => snapshot::run_dump(&screen, &command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
