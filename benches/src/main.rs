@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `filters`, `tenants` with what they share, `place`, `stored`, `disk`;
+//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `snapshots`, `filters`, `tenants` with what they share, `place`, `stored`, `disk`;
 //! then `index`, which measures the index alone, with `turnover` and `gates`.
 #![expect(
     clippy::disallowed_methods,
@@ -33,6 +33,7 @@ mod open;
 mod place;
 mod report;
 mod singles;
+mod snapshots;
 mod stored;
 mod tenants;
 
@@ -54,6 +55,9 @@ const BENCHES: &[(&str, Bench)] = &[
     ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
+    ("snapshots", |options, place, report| {
+        snapshots::run(&DataSet::read(&options.data)?, place, report)
+    }),
     ("filters", |options, place, report| filters::run(&DataSet::read(&options.data)?, place, report)),
     ("tenants", |options, place, report| tenants::run(&DataSet::read(&options.data)?, place, report)),
     (index::INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),

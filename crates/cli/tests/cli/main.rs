@@ -5,4 +5,6 @@ mod demo;
 mod hostile;
 mod import;
 mod maintenance;
+mod portable;
+mod snapshots;
 mod support;
