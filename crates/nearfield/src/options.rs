@@ -48,10 +48,10 @@ impl Options {
 
     /// How much memory all collections together may take for what is not sealed yet and for indexes that are built. Near it heads are sealed
     /// earlier, writers are slowed down and builders wait; nobody is refused. Databases opened with clones of these options share it. Mapped
-    /// files are not counted: the system takes their pages back.
+    /// files are not counted: the system takes their pages back. A third is left for what is not counted, which the allocator keeps the most of.
     #[must_use]
     pub fn memory_budget(mut self, bytes: u64) -> Self {
-        self.collections.budget = Budget::of(bytes);
+        self.collections.budget = Budget::of(bytes / 3 * 2);
         self
     }
 
