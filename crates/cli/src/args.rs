@@ -3,6 +3,7 @@
 //! **It refuses** to do anything: a command is a value here.
 
 mod fields;
+mod maintenance;
 
 use std::path::PathBuf;
 
@@ -11,6 +12,7 @@ use nearfield::limits::BATCH_POINTS_MAX;
 use nearfield::{Durability, Metric};
 
 pub(crate) use fields::{Index, IndexAction, IndexOptions};
+pub(crate) use maintenance::{Maintain, TaskAction, Tasks};
 
 /// Nearfield, a vector database.
 #[derive(Debug, Parser)]
@@ -47,8 +49,17 @@ pub(crate) enum Command {
     Index(Index),
     /// List, create and delete collections and their aliases
     Collections(Collections),
-    /// Show how many points there are and what room they take
+    /// Show how many points there are, what room they take, and what is still to be done for them
     Stats(Stats),
+    /// Seal what is in memory into files
+    Flush(Maintain),
+    /// Merge segments, drop deleted points, give back disk
+    #[command(visible_alias = "compact")]
+    Optimize(Maintain),
+    /// Build the indexes anew, with the settings as they are, while the old ones serve
+    Rebuild(Maintain),
+    /// List tasks, wait for them, take them back
+    Tasks(Tasks),
 }
 
 /// The database that a command works on.
@@ -279,6 +290,18 @@ pub(crate) enum CollectionAction {
         /// Payload field that says whose a point is: points with one text there (FIELD:integer: one integer) are stored together
         #[arg(long, value_name = "FIELD[:KIND]")]
         partition_by: Option<String>,
+    },
+    /// Show in which state each collection is
+    Status,
+    /// Open a collection that was closed
+    Open {
+        /// Its name or an alias
+        name: String,
+    },
+    /// Close a collection: it refuses all work until it is opened again
+    Close {
+        /// Its name or an alias
+        name: String,
     },
     /// Delete a collection with all its points
     Delete {

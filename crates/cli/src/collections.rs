@@ -2,7 +2,7 @@
 //!
 //! **It refuses** to delete through an alias.
 
-use nearfield::{Collection, CollectionConfig, Database, Durability, FieldKind, Metric};
+use nearfield::{Collection, CollectionConfig, CollectionState, Database, Durability, FieldKind, Metric};
 use serde_json::{Value as Json, json};
 
 use crate::args::{CollectionAction, Collections};
@@ -13,13 +13,26 @@ use crate::output::{Screen, clean, counted, thousands};
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Collections) -> Outcome<()> {
     let database = match &command.action {
+        None => return list(screen, &database::read_all(&command.target)?),
+        Some(CollectionAction::Status) => return status(screen, &database::read_all(&command.target)?),
         Some(CollectionAction::Create { .. }) => {
             database::open_or_create(&command.target.path, command.target.trust, Durability::Process)?
         }
         _ => database::open(&command.target)?,
     };
     match &command.action {
-        None => list(screen, &database)?,
+        None | Some(CollectionAction::Status) => {}
+        Some(CollectionAction::Open { name }) => {
+            let points = database.open_collection(name)?.count()?;
+            screen.say(&format!("Opened {} with {}", clean(name), counted(points, "point", "points")))?;
+            screen.answer(&json!({"collection": name, "state": "ready", "points": points}))?;
+        }
+        Some(CollectionAction::Close { name }) => {
+            database.close_collection(name)?;
+            let name = clean(name);
+            screen.say(&format!("Closed {name}: `nearfield collections DB open {name}` opens it again"))?;
+            screen.answer(&json!({"collection": name, "state": "closed"}))?;
+        }
         Some(CollectionAction::Create { name, dim, metric, vector, partition_by }) => {
             let config = configuration(*dim, (*metric).into(), vector)?;
             create(screen, &database, name, partitioned(config, partition_by.as_deref())?)?;
@@ -83,8 +96,8 @@ fn partitioned(config: CollectionConfig, typed: Option<&str>) -> Outcome<Collect
 
 fn create(screen: &Screen, database: &Database, name: &str, config: CollectionConfig) -> Outcome<()> {
     let collection = database.create_collection(name, config)?;
-    screen.say(&format!("Made {name}: {}", describe(collection.config())))?;
-    screen.answer(&json!({"collection": name, "vectors": vectors_json(collection.config())}))
+    screen.say(&format!("Made {name}: {}", describe(&collection.config())))?;
+    screen.answer(&json!({"collection": name, "vectors": vectors_json(&collection.config())}))
 }
 
 fn delete(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
@@ -104,18 +117,26 @@ fn delete(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
 
 fn list(screen: &Screen, database: &Database) -> Outcome<()> {
     let aliases = database.aliases();
-    let of = |name: &str| {
+    let of = |name: &str| -> Vec<String> {
         aliases.iter().filter(|(_, target)| target == name).map(|(alias, _)| alias.clone()).collect()
     };
     let (mut rows, mut answer) = (Vec::new(), Vec::new());
     for name in database.collections() {
-        let collection: Collection = database.collection(&name)?;
+        let collection: Collection = match database.collection(&name) {
+            Ok(collection) => collection,
+            // Closed or damaged: the others are shown all the same.
+            Err(error) => {
+                rows.push(vec![name.clone(), String::new(), clean(&error.to_string()), of(&name).join(", ")]);
+                answer.push(json!({"name": name, "error": error.to_string(), "aliases": of(&name)}));
+                continue;
+            }
+        };
         let (points, aliases): (u64, Vec<String>) = (collection.count()?, of(&name));
-        rows.push(vec![name.clone(), thousands(points), describe(collection.config()), aliases.join(", ")]);
+        rows.push(vec![name.clone(), thousands(points), describe(&collection.config()), aliases.join(", ")]);
         answer.push(json!({
             "name": name,
             "points": points,
-            "vectors": vectors_json(collection.config()),
+            "vectors": vectors_json(&collection.config()),
             "aliases": aliases,
         }));
     }
@@ -123,6 +144,27 @@ fn list(screen: &Screen, database: &Database) -> Outcome<()> {
         screen.say("There are no collections yet: `nearfield import` makes one, or `nearfield collections DB create`.")?;
     } else {
         screen.table(&["collection", "points", "vectors", "aliases"], &[1], rows)?;
+    }
+    screen.answer(&json!({"collections": answer}))
+}
+
+/// The state of each collection; each was opened for it, as its next use would.
+fn status(screen: &Screen, database: &Database) -> Outcome<()> {
+    let (mut rows, mut answer) = (Vec::new(), Vec::new());
+    for name in database.collections() {
+        let state = database.collection_state(&name)?;
+        let (reason, advice) = match &state {
+            CollectionState::Error { reason, advice } => (reason.as_str(), *advice),
+            CollectionState::Closed => ("", "`nearfield collections DB open NAME` opens it"),
+            _ => ("", ""),
+        };
+        rows.push(vec![name.clone(), state.name().to_owned(), clean(reason), advice.to_owned()]);
+        answer.push(json!({"name": name, "state": state.name(), "reason": reason, "advice": advice}));
+    }
+    if rows.is_empty() {
+        screen.say("There are no collections yet.")?;
+    } else {
+        screen.table(&["collection", "state", "reason", "what to do"], &[], rows)?;
     }
     screen.answer(&json!({"collections": answer}))
 }

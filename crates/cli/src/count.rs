@@ -13,8 +13,7 @@ use crate::output::{Screen, counted, thousands};
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Count) -> Outcome<()> {
     let filter = filter::typed(command.filter.as_deref())?;
-    let database = database::open(&command.target)?;
-    let collection = database::collection(&database, &command.collection)?;
+    let collection = database::read(&command.target, &command.collection)?;
     let name = collection.name().to_owned();
     match &filter {
         Some(filter) if command.estimate => {
@@ -40,6 +39,5 @@ pub(crate) fn run(screen: &Screen, command: &Count) -> Outcome<()> {
             screen.answer(&json!({"collection": name, "points": count}))?;
         }
     }
-    drop(collection);
-    Ok(database.close()?)
+    Ok(())
 }

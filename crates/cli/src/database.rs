@@ -2,27 +2,70 @@
 //!
 //! **It refuses** to create anything that the user did not ask for.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use nearfield::{
-    Collection, CollectionConfig, Database, Durability, ErrorKind, Options, PointId, VectorConfig,
+    Collection, CollectionConfig, Database, Durability, ErrorKind, Options, PointId, Reader, VectorConfig,
 };
 
 use crate::args::{Target, Trust};
 use crate::failure::{Failure, Outcome};
 use crate::output::shorten;
 
+/// How often all collections are looked at before one that cannot be opened is believed to be damaged.
+const LOOKS: u32 = 5;
 /// So many names are listed in an error.
 const NAMES_SHOWN: usize = 12;
 
 /// Opens a database that must be there.
 pub(crate) fn open(target: &Target) -> Outcome<Database> {
-    Database::open(&target.path, options(target.trust).create(false)).map_err(|error| {
-        let missing = error.kind() == ErrorKind::NotFound;
-        let failure = Failure::from(error);
-        let advice = "`nearfield import` and `nearfield collections DB create` make one, `nearfield demo` one with data";
-        if missing { failure.advise(advice) } else { failure }
-    })
+    Database::open(&target.path, options(target.trust).create(false)).map_err(missing)
+}
+
+const MISSING: &str =
+    "`nearfield import` and `nearfield collections DB create` make one, `nearfield demo` one with data";
+
+/// The error of an opening, with what to do where there is no database.
+fn missing(error: nearfield::Error) -> Failure {
+    let missing = error.kind() == ErrorKind::NotFound;
+    let failure = Failure::from(error);
+    if missing { failure.advise(MISSING) } else { failure }
+}
+
+/// Looks at a database that must be there, beside whoever writes to it. Takes no lock and changes nothing.
+pub(crate) fn reader(target: &Target) -> Outcome<Reader> {
+    Reader::open_trusting(&target.path, target.trust.allow_unsupported_fs).map_err(missing)
+}
+
+/// The collection called `name` or that this alias stands for as it is now, for reading: see [`reader`].
+pub(crate) fn read(target: &Target, name: &str) -> Outcome<Collection> {
+    let (found, database) = reader(target)?.look_at(name, |database| match database.collection(name) {
+        Err(error) if may_pass(&error) => Err(error),
+        found => Ok((found, database.clone())),
+    })?;
+    known(&database, found)
+}
+
+/// All collections as they are at one moment, for reading. Those that cannot be opened say so when they are asked for.
+pub(crate) fn read_all(target: &Target) -> Outcome<Database> {
+    let looks = Cell::new(0);
+    let all = reader(target)?.look(|database| {
+        looks.set(looks.get() + 1);
+        for name in database.collections() {
+            match database.collection(&name) {
+                Err(error) if may_pass(&error) && looks.get() < LOOKS => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(database.clone())
+    });
+    Ok(all?)
+}
+
+/// True for an error that a writer may have caused that changed files while they were taken down.
+fn may_pass(error: &nearfield::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Unavailable)
 }
 
 /// Opens a database, making it if it is missing.
@@ -44,7 +87,11 @@ fn options(trust: Trust) -> Options {
 
 /// The collection called `name` or that this alias stands for.
 pub(crate) fn collection(database: &Database, name: &str) -> Outcome<Collection> {
-    let collection = database.collection(name).map_err(|error| {
+    known(database, database.collection(name))
+}
+
+fn known(database: &Database, found: nearfield::Result<Collection>) -> Outcome<Collection> {
+    let collection = found.map_err(|error| {
         let missing = error.kind() == ErrorKind::NotFound;
         let failure = Failure::from(error);
         if missing { failure.advise(there_is("collections", database.collections().iter())) } else { failure }

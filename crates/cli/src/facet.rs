@@ -20,12 +20,9 @@ const TEXT_WIDTH: usize = 80;
 pub(crate) fn run(screen: &Screen, command: &Facet) -> Outcome<()> {
     let limit = check_limit(command.limit)?;
     let filter = filter::typed(command.filter.as_deref())?;
-    let database = database::open(&command.target)?;
-    let collection = database::collection(&database, &command.collection)?;
+    let collection = database::read(&command.target, &command.collection)?;
     let hits = collection.facet(&command.field, filter.as_ref(), limit, !command.approximate)?;
     let name = collection.name().to_owned();
-    drop(collection);
-    database.close()?;
     if hits.is_empty() {
         screen.say(&format!("No point has a text, an integer or a boolean in {}.", clean(&command.field)))?;
     } else {

@@ -30,6 +30,16 @@ impl Failure {
         Failure { kind: "NotFound".to_owned(), message: message.into(), advice: None }
     }
 
+    /// The work was done in part or not at all, for a reason that was written down.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Failure { kind: "Failed".to_owned(), message: message.into(), advice: None }
+    }
+
+    /// Somebody took the work back.
+    pub(crate) fn cancelled(message: impl Into<String>) -> Self {
+        Failure { kind: "Cancelled".to_owned(), message: message.into(), advice: None }
+    }
+
     /// The file system refused `what` ("read", "write") on one of the user's own files.
     pub(crate) fn io(what: &str, path: &Path, error: &io::Error) -> Self {
         let kind = if error.kind() == io::ErrorKind::NotFound { "NotFound" } else { "Io" };
@@ -63,7 +73,7 @@ impl Failure {
         self.advice.as_deref()
     }
 
-    /// For scripts; `kind` is one of the error kinds of the library, or `Io`.
+    /// For scripts; `kind` is one of the error kinds of the library, `Io`, or `Failed` for a task that did.
     pub(crate) fn json(&self) -> Json {
         json!({"error": {"kind": self.kind, "message": self.message, "advice": self.advice}})
     }
@@ -80,6 +90,7 @@ impl From<nearfield::Error> for Failure {
         use nearfield::ErrorKind;
         let advice = match error.kind() {
             ErrorKind::Busy => Some("another process holds this database: wait until it ends, or stop it"),
+            ErrorKind::Closed => Some("`nearfield collections DB open NAME` opens it"),
             ErrorKind::Full => Some("free some space on the disk and run the command again"),
             ErrorKind::Corrupt => Some("the files are damaged: restore the directory from a backup"),
             _ => None,

@@ -18,8 +18,7 @@ const MISSING_SHOWN: usize = 5;
 
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Get) -> Outcome<()> {
-    let database = database::open(&command.target)?;
-    let collection = database::collection(&database, &command.collection)?;
+    let collection = database::read(&command.target, &command.collection)?;
     let with = With { payload: true, vectors: command.with_vectors };
     let (mut found, mut missing) = (Vec::new(), Vec::new());
     for text in &command.ids {
@@ -30,8 +29,6 @@ pub(crate) fn run(screen: &Screen, command: &Get) -> Outcome<()> {
             missing.push(text.as_str());
         }
     }
-    drop(collection);
-    database.close()?;
     for record in &found {
         show(screen, record)?;
     }

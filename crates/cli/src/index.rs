@@ -16,10 +16,13 @@ const PATH_WIDTH: usize = 60;
 
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Index) -> Outcome<()> {
+    if matches!(&command.action, None | Some(IndexAction::List)) {
+        return list(screen, &database::read(&command.target, &command.collection)?);
+    }
     let database = database::open(&command.target)?;
     let collection = database::collection(&database, &command.collection)?;
     match &command.action {
-        None | Some(IndexAction::List) => list(screen, &collection)?,
+        None | Some(IndexAction::List) => {}
         Some(IndexAction::Create { field, kind, options }) => {
             create(screen, &collection, field, &configuration((*kind).into(), options)?)?;
         }

@@ -1,4 +1,5 @@
-//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections and stats on a database in a directory.
+//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections, stats, flush,
+//! optimize, rebuild and tasks on a database in a directory.
 //!
 //! Should you use this crate? To run commands, use the binary; to build on Nearfield, use the crate `nearfield`. This library exists so
 //! that the readers of foreign files ([`npy`], [`jsonl`], [`json`]) and the bundled [`sample`] can be tested, fuzzed and benchmarked.
@@ -30,15 +31,16 @@
 //!
 //! # Concurrency
 //!
-//! An import reads and parses on one thread and writes on another; everything else is one thread. Commands on one database exclude one
-//! another by the database's own lock.
+//! An import reads and parses on one thread and writes on another; everything else is one thread. Commands that write to one database exclude
+//! one another by the database's own lock; those that only read take no lock and may run beside one of them, and beside one another.
 //!
 //! # Reading order
 //!
 //! `args` (what can be typed), `import` with `import/source`, `import/pipeline`, `import/checkpoint`; then `demo`, `search`, `get`,
-//! `count`, `facet`, `delete`, `index`, `collections`, `stats`; `filter`, `output` and `failure` say how people and scripts are answered.
+//! `count`, `facet`, `delete`, `index`, `collections`, `stats`, `maintain`, `tasks`; `filter`, `output` and `failure` say how people and scripts are answered.
 
 mod args;
+mod bar;
 mod collections;
 mod count;
 mod database;
@@ -54,12 +56,14 @@ mod import;
 mod index;
 pub mod json;
 pub mod jsonl;
+mod maintain;
 pub mod npy;
 mod output;
 mod percentiles;
 pub mod sample;
 mod search;
 mod stats;
+mod tasks;
 mod timing;
 
 use std::ffi::OsString;
@@ -68,6 +72,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+use crate::maintain::Chore;
 use crate::output::Screen;
 
 /// Runs one command line, the program's name first, and returns its exit status.
@@ -96,6 +101,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Index(command) => index::run(&screen, &command),
         Command::Collections(command) => collections::run(&screen, &command),
         Command::Stats(command) => stats::run(&screen, &command),
+        Command::Flush(command) => maintain::run(&screen, &command, Chore::Flush),
+        Command::Optimize(command) => maintain::run(&screen, &command, Chore::Optimize),
+        Command::Rebuild(command) => maintain::run(&screen, &command, Chore::Rebuild),
+        Command::Tasks(command) => tasks::run(&screen, &command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -39,6 +39,11 @@ impl Screen {
         self.width
     }
 
+    /// True if scripts are answered.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Strong text.
     pub(crate) fn bold(&self, text: &str) -> String {
         self.styled("1", text)
@@ -190,6 +195,21 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
+/// A moment by the wall clock, in milliseconds since 1970, as `YYYY-MM-DD hh:mm:ss`, UTC.
+pub(crate) fn moment(ms: u64) -> String {
+    let seconds = ms / 1_000;
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Years begin in March here, so that the leap day is the last of its year; an era is 400 years.
+    let shifted = days + 719_468;
+    let (era, day) = (shifted / 146_097, shifted % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let from_march = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * from_march + 2) / 5 + 1, (from_march + 2) % 12 + 1);
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02}:{:02}", rest / 3_600, rest / 60 % 60, rest % 60)
+}
+
 /// Whole seconds as `m:ss` or `h:mm:ss`.
 pub(crate) fn clock(seconds: u64) -> String {
     let (hours, minutes, seconds) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
@@ -224,6 +244,21 @@ mod tests {
             [1_000_000, 119_900_000, 120_000_000, 3_723_000_000].map(written),
             ["1.00 s", "120 s", "2:00", "1:02:03"]
         );
+    }
+
+    #[test]
+    fn moments_are_those_of_the_calendar() {
+        let cases = [
+            (0, "1970-01-01 00:00:00"),
+            (951_782_399_999, "2000-02-28 23:59:59"),
+            (951_782_400_000, "2000-02-29 00:00:00"),
+            (1_735_689_599_000, "2024-12-31 23:59:59"),
+            (4_107_542_400_000, "2100-03-01 00:00:00"),
+        ];
+        for (ms, text) in cases {
+            assert_eq!(moment(ms), text);
+        }
+        assert!(!moment(u64::MAX).is_empty());
     }
 
     #[test]

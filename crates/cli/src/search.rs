@@ -29,9 +29,8 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     let limit = check_limit(command.limit)?;
     let typed = typed_vector(command)?;
     let filter = filter::typed(command.filter.as_deref())?;
-    let database = database::open(&command.target)?;
-    let collection = database::collection(&database, &command.collection)?;
-    let (using, vector) = database::vector(collection.config(), command.using.as_deref())?;
+    let collection = database::read(&command.target, &command.collection)?;
+    let (using, vector) = database::vector(&collection.config(), command.using.as_deref())?;
     let question = match (&command.what.like, typed) {
         (Some(text), _) => Question::like(&collection, text, &using)?,
         (None, Some(vector)) => Question { vector, itself: None },
@@ -44,8 +43,6 @@ pub(crate) fn run(screen: &Screen, command: &Search) -> Outcome<()> {
     let explanation = command.explain.then(|| collection.explain(&query)).transpose()?;
     question.leave_out_itself(&mut hits, limit);
     let name = collection.name().to_owned();
-    drop(collection);
-    database.close()?;
     let page = Page { metric: vector.metric, hits: &hits, with_payload: command.with_payload };
     page.table(screen)?;
     screen.say(&screen.dim(&format!(

@@ -2,26 +2,23 @@
 //!
 //! **It refuses** to add up what differs: every figure is one that the engine reports.
 
-use nearfield::Database;
+use nearfield::{Collection, Database};
 use serde_json::{Value as Json, json};
 
 use crate::args::Stats;
 use crate::database;
 use crate::failure::Outcome;
-use crate::output::{Screen, bytes, thousands};
+use crate::output::{Screen, bytes, clean, thousands};
 
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Stats) -> Outcome<()> {
-    let database = database::open(&command.target)?;
     match &command.collection {
-        Some(name) => one(screen, &database, name)?,
-        None => all(screen, &database)?,
+        Some(name) => one(screen, &database::read(&command.target, name)?),
+        None => all(screen, &database::read_all(&command.target)?),
     }
-    Ok(database.close()?)
 }
 
-fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
-    let collection = database::collection(database, name)?;
+fn one(screen: &Screen, collection: &Collection) -> Outcome<()> {
     let stats = collection.stats()?;
     screen.say(&screen.bold(collection.name()))?;
     let figures = [
@@ -58,7 +55,15 @@ fn one(screen: &Screen, database: &Database, name: &str) -> Outcome<()> {
 fn all(screen: &Screen, database: &Database) -> Outcome<()> {
     let (mut rows, mut answer) = (Vec::new(), Vec::new());
     for name in database.collections() {
-        let stats = database.collection(&name)?.stats()?;
+        let stats = match database.collection(&name) {
+            Ok(collection) => collection.stats()?,
+            // Closed or damaged: the others have figures all the same.
+            Err(error) => {
+                screen.say(&format!("{}: {error}", clean(&name)))?;
+                answer.push(json!({"collection": name, "error": error.to_string()}));
+                continue;
+            }
+        };
         rows.push(vec![
             name.clone(),
             thousands(stats.points),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use nearfield_codec::crc32c;
-use nearfield_segment::{Growing, Sealed, SealedFiles, Segment, Written, seal, write_file};
+use nearfield_segment::{Delta, Growing, Sealed, SealedFiles, Segment, Written, seal, write_file};
 use nearfield_types::Seq;
 use nearfield_types::limits::SEGMENT_ROWS_MAX;
 use nearfield_wal::LogError;
@@ -32,6 +32,8 @@ const FROZEN_MAX: usize = 2;
 const SYNC_AFTER_MS: u64 = 100;
 /// How long after the last group a mark in the log ends the doubt about it.
 const MARK_AFTER_MS: u64 = 50;
+/// A checkpoint ends the log's file if it holds so much.
+const ROTATE_BYTES: u64 = 256 << 10;
 /// At a clean close, a log shorter than this is left to be replayed instead of sealing a tiny segment.
 const CLOSE_REPLAY_BYTES: u64 = 1 << 20;
 
@@ -69,6 +71,13 @@ impl Collection {
             self.mark()?;
         }
         Ok(())
+    }
+
+    /// True while [`Collection::maintain_log`] has something to do, if not yet: whoever calls it may rest otherwise until something is
+    /// written.
+    pub fn log_waits(&self) -> bool {
+        let unsynced = self.options.durability == Durability::Process && self.dirty.waits();
+        (unsynced || self.unmarked.waits()) && self.check_writable().is_ok()
     }
 
     /// Seals what waits to be sealed. Called like [`Collection::maintain_log`], best from another thread: it takes as long as
@@ -165,7 +174,7 @@ impl Collection {
         }
     }
 
-    fn checkpoint(&self) -> Result<()> {
+    pub(crate) fn checkpoint(&self) -> Result<()> {
         self.checkpoint_locked(&mut self.checkpoint.lock())
     }
 
@@ -181,7 +190,11 @@ impl Collection {
 
     fn checkpoint_steps(&self, ledger: &mut Ledger) -> Result<()> {
         let (through, frozen) = {
-            let _writer = self.writer.lock();
+            let mut writer = self.writer.lock();
+            // So that what is in files is not kept in the log as well, by what comes after it.
+            if let Some(log) = writer.log.as_mut().filter(|log| log.unfinished_bytes() >= ROTATE_BYTES) {
+                log.rotate().map_err(|e| self.log_error(e))?;
+            }
             self.freeze();
             (self.applied(), self.current.load().frozen().cloned().collect::<Vec<_>>())
         };
@@ -216,7 +229,8 @@ impl Collection {
             let written = self.write_segment(&source, number, through)?;
             let sealed = written.map(|written| self.open_written(number, written)).transpose()?;
             if let Some((written, sealed)) = &sealed {
-                let mut entry = segment_entry(number, written);
+                let vectors = self.settings.load().epochs.len();
+                let mut entry = segment_entry(number, written.rows, &written.files, vectors);
                 self.seal_fields(number, sealed, &mut entry);
                 manifest.segments.push(entry);
             }
@@ -241,9 +255,11 @@ impl Collection {
                 _ => {}
             }
         }
+        let settings = self.settings.load_full();
+        let schema = &settings.schema;
         let write = || {
             self.dir.make_dir(&staging)?;
-            let written = seal(source, through, self.schema.partition(), &*self.dir, &staging)?;
+            let written = seal(source, through, schema.partition(), &*self.dir, &staging)?;
             self.dir.sync_dir(&staging)?;
             if written.rows > 0 {
                 self.dir.rename(&staging, &target)?;
@@ -272,22 +288,26 @@ impl Collection {
                 continue;
             }
             let path = delta_path(&self.folder, id, number);
-            match self.dir.remove(&path) {
-                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(Error::io(format!("replacing {path}"), e));
-                }
-                _ => {}
-            }
-            let delta = sealed.delta(through);
-            let summary = write_file(&*self.dir, &path, |sink| delta.write(sink));
-            let summary = summary.map_err(|e| Error::io(format!("writing {path}"), e))?;
-            entry.delta = Some((number, FileEntry { kind: FileKind::Delta, generation: 0, summary }));
+            entry.delta = Some((number, self.write_delta(&path, &sealed.delta(through))?));
             wrote = true;
         }
         if wrote { self.sync_folder("deltas") } else { Ok(()) }
     }
 
-    fn sync_folder(&self, name: &str) -> Result<()> {
+    /// Writes a delta in the place of what an attempt before this left. Its folder is not synced.
+    pub(crate) fn write_delta(&self, path: &str, delta: &Delta) -> Result<FileEntry> {
+        match self.dir.remove(path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io(format!("replacing {path}"), e));
+            }
+            _ => {}
+        }
+        let summary = write_file(&*self.dir, path, |sink| delta.write(sink));
+        let summary = summary.map_err(|e| Error::io(format!("writing {path}"), e))?;
+        Ok(FileEntry { kind: FileKind::Delta, generation: 0, summary })
+    }
+
+    pub(crate) fn sync_folder(&self, name: &str) -> Result<()> {
         let path = format!("{}/{name}", self.folder);
         self.dir.sync_dir(&path).map_err(|e| Error::io(format!("syncing {path}"), e))
     }
@@ -300,6 +320,7 @@ impl Collection {
         match ledger.cell.swap_if(Some(ledger.version), &manifest.encode()) {
             Ok(version) => {
                 ledger.version = version;
+                self.stale.store(Arc::new(manifest.stale_indexes()));
                 ledger.previous = Some(std::mem::replace(&mut ledger.manifest, manifest));
                 // What cannot be removed now is removed at the next opening.
                 dropped.iter().for_each(|path| drop(self.dir.remove(path)));
@@ -316,18 +337,29 @@ impl Collection {
     /// Opens a segment just written, before anything is committed: failing here costs an attempt and no more.
     fn open_written(&self, number: u64, written: Written) -> Result<(Written, Arc<Sealed>)> {
         let folder = segment_folder(&self.folder, number);
-        let opened = Sealed::open(&*self.dir, &folder, &self.schema, written.rows, &written.files, None);
-        let sealed = opened.map_err(|(path, e)| {
-            Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
-        })?;
-        Ok((written, Arc::new(sealed)))
+        let sealed = self.open_fresh(&folder, written.rows, &written.files)?;
+        Ok((written, sealed))
     }
 
-    /// Keeps the graphs of what was sealed for the indexes to be built, before anybody can see that these are missing.
+    /// Opens the files of a segment that were just written into `folder`.
+    pub(crate) fn open_fresh(&self, folder: &str, rows: u32, files: &SealedFiles) -> Result<Arc<Sealed>> {
+        let schema = &self.settings.load().schema;
+        let sealed = Sealed::open(&*self.dir, folder, schema, rows, files, None);
+        sealed.map(Arc::new).map_err(|(path, e)| {
+            Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
+        })
+    }
+
+    /// Lets searches of what was sealed go on with the indexes that it had, before anybody can see that its own are missing, and keeps the
+    /// graphs of the rest for the indexes to be built.
     fn inherit(&self, sealing: &[Sealing]) {
         for Sealing { source, number, sealed } in sealing {
-            if let Some((written, _)) = sealed.as_ref().filter(|(_, sealed)| !sealed.unindexed().is_empty()) {
-                self.indexing.inherit(*number, written.heritage(source));
+            let wants = |sealed: &Sealed| !self.unindexed_vectors(sealed).is_empty();
+            if let Some((written, sealed)) = sealed.as_ref().filter(|(_, sealed)| wants(sealed)) {
+                let graphs = written.lend(source, sealed, self.work_threads());
+                if !graphs.is_empty() {
+                    self.indexing.inherit(*number, graphs);
+                }
             }
         }
     }
@@ -372,7 +404,7 @@ impl Collection {
     }
 
     /// Writes the manifest once more if the one before still needs log or files that the newest does not.
-    fn settle(&self, ledger: &mut Ledger) -> Result<()> {
+    pub(crate) fn settle(&self, ledger: &mut Ledger) -> Result<()> {
         self.check_writable()?;
         let settled = ledger.previous.as_ref().is_some_and(|previous| {
             previous.flushed == ledger.manifest.flushed && previous.segments == ledger.manifest.segments
@@ -385,13 +417,14 @@ impl Collection {
     }
 }
 
-fn segment_entry(number: u64, written: &Written) -> SegmentEntry {
-    let SealedFiles { ids, payload, vectors } = &written.files;
+/// The entry of a segment without indexes.
+pub(crate) fn segment_entry(number: u64, rows: u32, files: &SealedFiles, names: usize) -> SegmentEntry {
+    let SealedFiles { ids, payload, vectors } = files;
     let file =
         |kind, summary: &nearfield_codec::Summary| FileEntry { kind, generation: 0, summary: *summary };
     let mut files = vec![file(FileKind::Ids, ids), file(FileKind::Payload, payload)];
     files.extend(vectors.iter().enumerate().map(|(at, summary)| file(FileKind::Vectors(at as u16), summary)));
-    SegmentEntry { id: number, rows: written.rows, codec_epoch: 0, files, delta: None }
+    SegmentEntry { id: number, rows, codec_epoch: 0, epochs: vec![0; names], files, delta: None }
 }
 
 pub(crate) fn segment_folder(folder: &str, number: u64) -> String {

@@ -1,6 +1,6 @@
 //! The collection: one shard with its log, its versions and its one writer.
 //!
-//! Locks, always taken in this order: `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
+//! Locks, always taken in this order: `merging` (one merge at a time), `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
 //! readers take and the Seq they may see). Readers take none of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -8,7 +8,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use nearfield_platform::{Clock, Dir, Entropy, SystemClock, SystemEntropy};
-use nearfield_segment::{Growing, Schema};
+use nearfield_segment::Growing;
 use nearfield_types::Seq;
 use nearfield_wal::{FileLogWriter, LogError, Syncer};
 use parking_lot::{Mutex, RwLock};
@@ -18,6 +18,8 @@ use crate::config::CollectionConfig;
 use crate::error::{Error, ErrorKind, Result};
 use crate::indexing::Indexing;
 use crate::manifest::Fields;
+use crate::merging::Merging;
+use crate::settings::Settings;
 use crate::version::{Member, Version};
 use crate::view::View;
 
@@ -43,14 +45,18 @@ pub struct CollectionOptions {
     pub head_bytes_max: u64,
     /// A checkpoint is due once this many bytes were logged since the last.
     pub log_bytes_max: u64,
-    /// True if nobody calls [`Collection::maintain_segments`] and its like: the writer then seals, links and builds indexes before
-    /// its call returns.
+    /// True if nobody calls [`Collection::maintain_segments`] and its like: the writer then seals, links, builds indexes and, after
+    /// sealing, merges before its call returns.
     pub inline_maintenance: bool,
     /// Threads that build the index of a sealed segment.
     pub index_threads: usize,
-    /// Many points are about to be written: they may stay unlinked however many they are, so that writing is not slowed down.
-    /// Searches are slower until the background has caught up.
+    /// Many points are about to be written: they may stay unlinked, so that writing is not slowed down, as long as searches have no more to
+    /// scan than the two limits below. Searches are slower until the background has caught up.
     pub bulk: bool,
+    /// What searches have to scan for want of a graph ([`Collection::debt`]): at so many bytes writers have to work it off themselves.
+    pub debt_bytes_max: u64,
+    /// The same in milliseconds that a search takes longer, as estimated.
+    pub debt_ms_max: u64,
     /// The clock for pauses and ages; correctness never reads it.
     pub clock: Arc<dyn Clock>,
     /// The source of fresh identities.
@@ -68,6 +74,8 @@ impl CollectionOptions {
             inline_maintenance: false,
             index_threads: (cores() / 2).max(1),
             bulk: false,
+            debt_bytes_max: 2 << 30,
+            debt_ms_max: 100,
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(SystemEntropy),
         }
@@ -75,7 +83,7 @@ impl CollectionOptions {
 }
 
 /// Processors that there are for this process.
-fn cores() -> usize {
+pub(crate) fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -108,6 +116,10 @@ impl Since {
         self.waits.swap(false, Ordering::AcqRel);
     }
 
+    pub(crate) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Acquire)
+    }
+
     /// True if it has waited for `after_ms`.
     pub(crate) fn due(&self, now_ms: u64, after_ms: u64) -> bool {
         self.waits.load(Ordering::Acquire)
@@ -125,13 +137,16 @@ pub(crate) struct Writer {
 pub struct Collection {
     pub(crate) dir: Arc<dyn Dir>,
     pub(crate) folder: String,
-    pub(crate) config: Arc<CollectionConfig>,
-    pub(crate) schema: Schema,
+    /// Changed under the lock of the checkpoint, after the manifest that says so.
+    pub(crate) settings: ArcSwap<Settings>,
+    /// Of each vector, how many indexes were built with earlier settings, by the newest manifest.
+    pub(crate) stale: ArcSwap<Vec<u64>>,
     pub(crate) options: CollectionOptions,
     pub(crate) current: ArcSwap<Version>,
     pub(crate) checkpoint: Mutex<Ledger>,
     pub(crate) writer: Mutex<Writer>,
     pub(crate) indexing: Indexing,
+    pub(crate) merging: Merging,
     /// The payload indexes as applied. Changed by the writer alone.
     pub(crate) fields: ArcSwap<Fields>,
     reveal: Mutex<()>,
@@ -152,7 +167,7 @@ impl std::fmt::Debug for Collection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Collection")
             .field("folder", &self.folder)
-            .field("config", &self.config)
+            .field("config", &self.settings.load().config)
             .finish_non_exhaustive()
     }
 }
@@ -163,25 +178,25 @@ impl Collection {
     pub(crate) fn assemble(
         dir: Arc<dyn Dir>,
         folder: String,
-        config: CollectionConfig,
         options: CollectionOptions,
         members: Vec<Member>,
         ledger: Ledger,
     ) -> Collection {
         let flushed = ledger.manifest.flushed;
-        let schema = crate::recovery::schema_of(&config);
-        let head = Arc::new(Growing::new(&schema));
+        let settings = Settings::of(&ledger.manifest);
+        let head = Arc::new(Growing::new(&settings.schema));
         let fields = ledger.manifest.fields.clone();
         Collection {
             dir,
             folder,
-            config: Arc::new(config),
+            settings: ArcSwap::from_pointee(settings),
+            stale: ArcSwap::from_pointee(ledger.manifest.stale_indexes()),
             options,
             current: ArcSwap::from_pointee(Version::new(members, head, flushed)),
-            schema,
             checkpoint: Mutex::new(ledger),
             writer: Mutex::new(Writer { log: None }),
             indexing: Indexing::default(),
+            merging: Merging::default(),
             fields: ArcSwap::from_pointee(fields),
             reveal: Mutex::new(()),
             syncer: OnceLock::new(),
@@ -201,16 +216,16 @@ impl Collection {
         self.reveal(self.applied());
     }
 
-    /// What the collection is made of.
-    pub fn config(&self) -> &CollectionConfig {
-        &self.config
+    /// What the collection is made of, as it is now: index settings may change.
+    pub fn config(&self) -> Arc<CollectionConfig> {
+        Arc::clone(&self.settings.load().config)
     }
 
     /// What can be read now, held still.
     pub fn view(&self) -> View {
         let version = self.current.load_full();
         let seen = version.visible();
-        View { version, config: Arc::clone(&self.config), fields: self.fields.load_full(), seen }
+        View { version, config: self.config(), fields: self.fields.load_full(), seen }
     }
 
     /// Makes everything applied so far survive power loss; returns the last Seq that does.
@@ -255,6 +270,14 @@ impl Collection {
         }
     }
 
+    /// Why it takes no writes any more, if it does not.
+    pub fn poisoned(&self) -> Option<String> {
+        match &*self.state.read() {
+            State::Poisoned(why) => Some(why.clone()),
+            State::Open | State::Closed => None,
+        }
+    }
+
     pub(crate) fn applied(&self) -> Seq {
         Seq(self.applied.load(Ordering::Acquire))
     }
@@ -276,6 +299,15 @@ impl Collection {
         }
     }
 
+    /// Why it takes no writes, if it takes none.
+    pub(crate) fn stopped_because(&self) -> Option<String> {
+        match &*self.state.read() {
+            State::Open => None,
+            State::Closed => Some("it was closed or deleted".to_owned()),
+            State::Poisoned(why) => Some(format!("it is read-only because {why}")),
+        }
+    }
+
     pub(crate) fn check_writable(&self) -> Result<()> {
         match &*self.state.read() {
             State::Open => Ok(()),
@@ -291,8 +323,10 @@ impl Collection {
     pub(crate) fn version_with_room(&self, rows: usize) -> arc_swap::Guard<Arc<Version>> {
         let version = self.current.load();
         let head = version.head();
-        let full = head.len() as usize + rows > self.options.head_rows_max as usize
-            || head.bytes() >= self.options.head_bytes_max;
+        let asked = self.settings.load().optimizers.head_bytes_max();
+        let bytes_max = self.options.head_bytes_max.min(asked.unwrap_or(u64::MAX));
+        let full =
+            head.len() as usize + rows > self.options.head_rows_max as usize || head.bytes() >= bytes_max;
         if head.is_empty() || !full {
             return version;
         }
@@ -304,7 +338,7 @@ impl Collection {
     pub(crate) fn freeze(&self) {
         let version = self.current.load();
         if !version.head().is_empty() {
-            self.install(version.members().to_vec(), Arc::new(Growing::new(&self.schema)));
+            self.install(version.members().to_vec(), Arc::new(Growing::new(&self.settings.load().schema)));
         }
     }
 
@@ -330,10 +364,12 @@ impl Collection {
         }
         if self.options.inline_maintenance {
             // The write is done, whatever becomes of the sealing: it is tried again, and what poisons shows at the next write.
+            let seals = self.checkpoint_due();
             let _ = self
                 .maintain_segments()
                 .and_then(|()| self.maintain_indexes())
-                .and_then(|()| self.settle_fields());
+                .and_then(|()| self.settle_fields())
+                .and_then(|()| if seals { self.maintain_merges() } else { Ok(()) });
         }
         Ok(())
     }

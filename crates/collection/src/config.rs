@@ -1,4 +1,4 @@
-//! What a collection is made of, fixed when it is created.
+//! What a collection is made of: fixed when it is created, save how its vectors are indexed.
 
 use nearfield_hnsw::{EF_CONSTRUCTION_MAX, M_MAX};
 use nearfield_payload::index::IndexKind;
@@ -193,6 +193,13 @@ impl CollectionConfig {
             .enumerate()
             .find(|(_, (known, _))| *known == name)
             .map(|(at, (_, config))| (at, config))
+    }
+
+    /// Says how the vector at `place` is indexed.
+    pub(crate) fn set_index(&mut self, place: usize, index: IndexConfig) {
+        if let Some((_, asked)) = self.vectors.get_mut(place) {
+            asked.index = index;
+        }
     }
 
     /// Checks names, their number, dimensions and index settings against the limits.

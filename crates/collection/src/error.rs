@@ -11,6 +11,8 @@ pub enum ErrorKind {
     Invalid,
     /// There is no such thing: create it or ask for another.
     NotFound,
+    /// It is closed: open it first.
+    Closed,
     /// There is one already: choose another name or replace it.
     Exists,
     /// Somebody else is at it: try again later.

@@ -114,7 +114,7 @@ impl Collection {
     ///
     /// [`ErrorKind::Invalid`] for that of the field by which points are put together, else as [`Collection::delete`].
     pub fn drop_field_index(&self, path: &Path) -> Result<bool> {
-        if self.schema.partition() == Some(path) {
+        if self.settings.load().schema.partition() == Some(path) {
             let context = format!("the collection is partitioned by \"{path}\": that index stays");
             return Err(Error::invalid(context));
         }
@@ -294,14 +294,23 @@ impl Collection {
         sealed: &Sealed,
         field: &PayloadField,
     ) -> Result<(FieldReader, Summary)> {
-        let folder = segment_folder(&self.folder, number);
-        let what = || format!("building the index of \"{}\" in segment {number}", field.path);
-        let go_on = || !self.indexing.halted();
-        remove_files(&*self.dir, &folder, &[field_file(field.created)]).map_err(|e| Error::io(what(), e))?;
-        let summary = sealed.write_field(&*self.dir, &folder, field, &go_on);
+        self.make_field_in(&segment_folder(&self.folder, number), sealed, field, &|| !self.indexing.halted())
+    }
+
+    /// As [`Collection::make_field`], in whatever folder the segment lies.
+    pub(crate) fn make_field_in(
+        &self,
+        folder: &str,
+        sealed: &Sealed,
+        field: &PayloadField,
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<(FieldReader, Summary)> {
+        let what = || format!("building the index of \"{}\" in {folder}", field.path);
+        remove_files(&*self.dir, folder, &[field_file(field.created)]).map_err(|e| Error::io(what(), e))?;
+        let summary = sealed.write_field(&*self.dir, folder, field, go_on);
         let summary = summary.map_err(|e| field_error(what(), e))?;
-        self.dir.sync_dir(&folder).map_err(|e| Error::io(what(), e))?;
-        let reader = open_field(&*self.dir, &folder, field, sealed.rows(), &summary);
+        self.dir.sync_dir(folder).map_err(|e| Error::io(what(), e))?;
+        let reader = open_field(&*self.dir, folder, field, sealed.rows(), &summary);
         let reader = reader.map_err(|(path, e)| {
             Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
         })?;

@@ -5,7 +5,7 @@ pub const CELL_MAGIC: [u8; 4] = *b"NFmf";
 /// Version of the cell's frame.
 pub const CELL_VERSION: u16 = 1;
 /// Version of the shard manifest inside the cell.
-pub const MANIFEST_VERSION: u16 = 4;
+pub const MANIFEST_VERSION: u16 = 5;
 /// The oldest shard manifest that is read: its vectors are indexed as usual.
 pub const MANIFEST_READ_VERSION: u16 = 1;
 /// Version of the operations inside log frames.

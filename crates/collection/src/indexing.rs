@@ -20,16 +20,18 @@ use nearfield_ann::Stopped;
 use nearfield_codec::Summary;
 use nearfield_platform::Dir;
 use nearfield_segment::{
-    Built, BuiltPartition, Growing, Heritage, IndexFiles, Sealed, SealedIndex, Segment, build,
-    build_partitions, codes_file, field_file, graph_file, open_index, partitions_file, write_index,
+    Built, BuiltPartition, Growing, Heritage, IndexFiles, IndexName, Sealed, SealedIndex, Segment, Watch,
+    build, build_partitions, codes_file, field_file, graph_file, open_index, partitions_file, write_index,
     write_partitions,
 };
 use parking_lot::Mutex;
 
-use crate::checkpoint::segment_folder;
+use crate::checkpoint::{Ledger, segment_folder};
 use crate::collection::{Collection, closed};
 use crate::error::{Error, ErrorKind, Result};
 use crate::manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
+use crate::settings::Settings;
+use crate::version::Member;
 
 /// Rows linked at a time: so long may somebody wait who has to link too.
 const LINK_PORTION: u32 = 256;
@@ -42,7 +44,9 @@ const LINKED_A_ROW: u32 = 2;
 #[derive(Debug, Default)]
 pub(crate) struct Indexing {
     /// Held while an index is built: one at a time.
-    building: Mutex<()>,
+    pub(crate) building: Mutex<()>,
+    /// Somebody waits for the rebuilding that the manifest asks for, and does it.
+    pub(crate) rebuilding: Mutex<()>,
     /// Graphs that sealed segments had while they grew, by number, until their indexes are built.
     heritage: Mutex<HashMap<u64, Vec<Option<Heritage>>>>,
     /// Nothing is to be begun, and what is under way is to be given up.
@@ -90,25 +94,55 @@ impl Collection {
         Ok(self.unlinked().is_some())
     }
 
-    /// Builds the index of each sealed segment without one. Called like [`Collection::maintain_segments`], from another thread: it takes
-    /// minutes where segments are large.
+    /// Builds the index of each sealed segment without one, and takes up rebuilding that a kill cut short. Called like
+    /// [`Collection::maintain_segments`], from another thread: it takes minutes where segments are large.
     ///
     /// # Errors
     ///
     /// What reading the segment or writing the index met; it is tried again at the next call. [`ErrorKind::Cancelled`] after
     /// [`Collection::halt_indexing`].
     pub fn maintain_indexes(&self) -> Result<()> {
+        if self.settings.load().optimizers.is_off() {
+            return Ok(());
+        }
+        self.build_missing()?;
+        self.take_up_rebuilding()
+    }
+
+    /// Builds the index of each sealed segment without one.
+    pub(crate) fn build_missing(&self) -> Result<()> {
         if self.unindexed().is_none() {
             return Ok(());
         }
         let _one = self.indexing.building.lock();
         while let Some((number, sealed)) = self.unindexed() {
-            for vector in sealed.unindexed() {
-                self.build_index(number, &sealed, vector)?;
-            }
-            self.indexing.heritage.lock().remove(&number);
+            self.build_indexes(number, &sealed)?;
         }
         Ok(())
+    }
+
+    /// True if [`Collection::maintain_indexes`] has something to build.
+    pub fn index_due(&self) -> bool {
+        self.unindexed().is_some() || self.is_rebuilding()
+    }
+
+    fn build_indexes(&self, number: u64, sealed: &Sealed) -> Result<()> {
+        for vector in self.unindexed_vectors(sealed) {
+            self.build_index(number, sealed, vector)?;
+        }
+        self.indexing.heritage.lock().remove(&number);
+        Ok(())
+    }
+
+    /// The vectors of a segment that lack an index.
+    pub(crate) fn unindexed_vectors(&self, sealed: &Sealed) -> Vec<usize> {
+        sealed.unindexed(self.settings.load().schema.graph_rows_min())
+    }
+
+    /// Threads that build and merge.
+    pub(crate) fn work_threads(&self) -> usize {
+        let asked = self.settings.load().optimizers.max_optimization_threads;
+        asked.filter(|&threads| threads > 0).map_or(self.options.index_threads, |threads| threads as usize)
     }
 
     /// Links and builds until nothing is left to do. What others write meanwhile is included.
@@ -129,10 +163,10 @@ impl Collection {
                 if self.unindexed().is_none() {
                     return Ok(());
                 }
-                self.maintain_indexes()?;
+                self.build_missing()?;
                 continue;
             };
-            let threads = self.options.index_threads;
+            let threads = self.work_threads();
             growing.catch_up(LINK_PORTION * threads as u32, threads).map_err(|e| stopped("linking", e))?;
         }
     }
@@ -152,16 +186,38 @@ impl Collection {
     pub(crate) fn pace(&self, rows: usize) -> Result<()> {
         let rows = u32::try_from(rows).unwrap_or(u32::MAX);
         let share = rows.saturating_mul(LINKED_A_ROW);
+        let is_deep = self.is_debt_deep();
         let share = match (self.options.inline_maintenance, self.options.bulk) {
+            _ if is_deep => share,
             (_, true) => return Ok(()),
             (true, false) => share.max(LINK_PORTION),
             (false, false) if self.backlog() > BACKLOG_MAX => share,
             (false, false) => return Ok(()),
         };
+        if is_deep && self.unindexed().is_some() {
+            return self.work_off_one();
+        }
         match self.unlinked() {
             Some(growing) => growing.catch_up(share, 1).map(drop).map_err(|e| stopped("linking", e)),
             None => Ok(()),
         }
+    }
+
+    /// Builds the indexes of one sealed segment, if there is still too much to scan when whoever is at it is done.
+    fn work_off_one(&self) -> Result<()> {
+        let _one = self.indexing.building.lock();
+        match self.unindexed().filter(|_| self.is_debt_deep()) {
+            Some((number, sealed)) => self.build_indexes(number, &sealed),
+            None => Ok(()),
+        }
+    }
+
+    /// True if searches have more to scan than the options allow. Where the settings have turned the background off, nothing is too much.
+    fn is_debt_deep(&self) -> bool {
+        let debt = self.debt();
+        let is_deep = debt.bytes > self.options.debt_bytes_max
+            || debt.micros > self.options.debt_ms_max.saturating_mul(1_000);
+        is_deep && !self.settings.load().optimizers.is_off()
     }
 
     /// The newest segment in memory that has rows to be linked.
@@ -176,7 +232,7 @@ impl Collection {
     fn unindexed(&self) -> Option<(u64, Arc<Sealed>)> {
         let version = self.current.load();
         version.settled().iter().find_map(|member| match (&member.segment, member.number) {
-            (Segment::Sealed(sealed), Some(number)) if !sealed.unindexed().is_empty() => {
+            (Segment::Sealed(sealed), Some(number)) if !self.unindexed_vectors(sealed).is_empty() => {
                 Some((number, Arc::clone(sealed)))
             }
             _ => None,
@@ -184,59 +240,136 @@ impl Collection {
     }
 
     fn build_index(&self, number: u64, sealed: &Sealed, vector: usize) -> Result<()> {
-        self.check_writable()?;
-        let options = &self.schema.indexes()[vector];
-        let watch = |_, _, _| if self.indexing.halted() { Err(Stopped::Cancelled) } else { Ok(()) };
         let heritage =
             self.indexing.heritage.lock().get_mut(&number).and_then(|graphs| graphs.get_mut(vector)?.take());
+        let watch = |_, _, _| if self.indexing.halted() { Err(Stopped::Cancelled) } else { Ok(()) };
+        let made = self.make_index(number, sealed, vector, heritage.as_ref(), &watch)?;
+        self.exchange(&mut self.checkpoint.lock(), number, vector, made)
+    }
+
+    /// Commits an index and lets searches use it from now on; what served before it goes with its last reader.
+    pub(crate) fn exchange(&self, ledger: &mut Ledger, number: u64, vector: usize, made: Made) -> Result<()> {
+        if !self.commit_index(ledger, number, vector, &made)? {
+            return Ok(());
+        }
+        let Made { index, files, .. } = made;
+        let mut index = Some(index);
+        let _writer = self.writer.lock();
+        let version = self.current.load_full();
+        let exchanged = version.settled().iter().map(|member| match &member.segment {
+            Segment::Sealed(sealed) if member.number == Some(number) => match index.take() {
+                Some(index) => {
+                    let sealed = sealed.with_index(vector, index, &files);
+                    Member { segment: Segment::Sealed(Arc::new(sealed)), number: member.number }
+                }
+                None => member.clone(),
+            },
+            _ => member.clone(),
+        });
+        let members = exchanged.collect();
+        self.install(members, Arc::clone(version.head()));
+        Ok(())
+    }
+
+    /// Builds the index of a vector from its rows by the settings of now, writes it into the segment's folder beside the one that is there,
+    /// and opens it. Nothing names it yet.
+    pub(crate) fn make_index(
+        &self,
+        number: u64,
+        sealed: &Sealed,
+        vector: usize,
+        heritage: Option<&Heritage>,
+        watch: &Watch<'_>,
+    ) -> Result<Made> {
+        self.check_writable()?;
+        let settings = self.settings.load_full();
+        let (options, threads) = (&settings.schema.indexes()[vector], self.work_threads());
         let rows = sealed.vectors(vector);
-        let threads = self.options.index_threads;
-        let built = match &heritage {
-            Some(graph) => graph.with_source(|source| build(rows, Some(source), options, 0, threads, &watch)),
-            None => build(rows, None, options, 0, threads, &watch),
+        let built = match heritage {
+            Some(graph) => graph.with_source(|source| build(rows, Some(source), options, 0, threads, watch)),
+            None => sealed.with_interim(vector, |source| build(rows, source, options, 0, threads, watch)),
         };
         let built = built.map_err(|e| stopped(&format!("building the index of segment {number}"), e))?;
-        let partitions = match self.schema.partition() {
+        let generation = {
+            let ledger = self.checkpoint.lock();
+            let entry = ledger.manifest.segments.iter().find(|entry| entry.id == number);
+            entry.map_or(0, |entry| next_generation(entry, vector))
+        };
+        let folder = segment_folder(&self.folder, number);
+        self.write_built(&folder, IndexName { vector, generation }, sealed, &built, &settings, watch)
+    }
+
+    /// Writes what was built into `folder`, with the graphs over partitions that belong to it, and opens it.
+    pub(crate) fn write_built(
+        &self,
+        folder: &str,
+        name: IndexName,
+        sealed: &Sealed,
+        built: &Built,
+        settings: &Settings,
+        watch: &Watch<'_>,
+    ) -> Result<Made> {
+        let options = &settings.schema.indexes()[name.vector];
+        let rows = sealed.vectors(name.vector);
+        let partitions = match settings.schema.partition() {
             Some(path) => {
                 let runs = sealed.partitions(path).map_err(|e| {
-                    let context = format!("reading what segment {number} is partitioned by");
+                    let context = format!("reading what {folder} is partitioned by");
                     Error::caused(ErrorKind::Corrupt, context, e)
                 })?;
-                let built = build_partitions(rows, &built, &runs, options, threads, &watch);
-                Some(built.map_err(|e| stopped(&format!("building the partitions of segment {number}"), e))?)
+                let built = build_partitions(rows, built, &runs, options, self.work_threads(), watch);
+                Some(built.map_err(|e| stopped(&format!("building the partitions of {folder}"), e))?)
             }
             None => None,
         };
-        let folder = segment_folder(&self.folder, number);
-        let written = self.write_index_files(&folder, vector, &built, partitions.as_deref());
-        let written = written.map_err(|e| Error::io(format!("writing the index of segment {number}"), e))?;
+        let written = self.write_index_files(folder, name, built, partitions.as_deref());
+        let files = written.map_err(|e| Error::io(format!("writing the index of {folder}"), e))?;
         drop(partitions);
-        drop(built);
-        let opened = open_index(&*self.dir, &folder, vector, rows.shape(), sealed.rows(), Some(&written));
+        let opened = open_index(&*self.dir, folder, name, rows.shape(), sealed.rows(), Some(&files));
         let index = opened.map_err(|(path, e)| {
             Error::caused(ErrorKind::Unavailable, format!("{path}, just written, cannot be read"), e)
         })?;
-        let kinds = [FileKind::Codes, FileKind::Graph, FileKind::Partitions].map(|kind| kind(vector as u16));
-        let files = [written.codes, Some(written.graph), written.partitions];
-        let named = kinds.into_iter().zip(files).filter_map(|(kind, file)| Some((kind, file?)));
-        self.commit_files(number, &kinds, named)?;
-        sealed.attach(vector, index, &written);
-        Ok(())
+        let epoch = settings.epochs[name.vector].number;
+        Ok(Made { index, files, generation: name.generation, epoch })
+    }
+
+    /// Names an index in the manifest, in the place of the one before; true if its segment is still there.
+    pub(crate) fn commit_index(
+        &self,
+        ledger: &mut Ledger,
+        number: u64,
+        vector: usize,
+        made: &Made,
+    ) -> Result<bool> {
+        self.check_writable()?;
+        let mut manifest: Manifest = ledger.manifest.clone();
+        let Some(entry) = manifest.segments.iter_mut().find(|entry| entry.id == number) else {
+            // The segment was merged away, and its folder goes with it: the index is not needed.
+            return Ok(false);
+        };
+        let folder = segment_folder(&self.folder, number);
+        let before = entry.files.iter().filter(|file| is_of_index(file.kind, vector)).filter_map(index_name);
+        let before: Vec<String> = before.map(|name| format!("{folder}/{name}")).collect();
+        made.enter(entry, vector);
+        self.commit(ledger, manifest)?;
+        // Who reads them holds them open. What cannot be removed now is removed at the next opening.
+        before.iter().for_each(|path| drop(self.dir.remove(path)));
+        Ok(true)
     }
 
     /// Writes the files of an index, in the place of what an attempt before this left.
     fn write_index_files(
         &self,
         folder: &str,
-        vector: usize,
+        name: IndexName,
         built: &Built,
         partitions: Option<&[BuiltPartition]>,
     ) -> io::Result<IndexFiles> {
         let dir = &*self.dir;
-        remove_files(dir, folder, &[graph_file(vector), codes_file(vector), partitions_file(vector)])?;
-        let files = write_index(dir, folder, vector, built.codes(), &built.graph, &built.calibration)?;
+        remove_files(dir, folder, &[graph_file(name), codes_file(name), partitions_file(name)])?;
+        let files = write_index(dir, folder, name, built.codes(), &built.graph, &built.calibration)?;
         let partitions =
-            partitions.map(|partitions| write_partitions(dir, folder, vector, partitions)).transpose()?;
+            partitions.map(|partitions| write_partitions(dir, folder, name, partitions)).transpose()?;
         dir.sync_dir(folder)?;
         Ok(IndexFiles { partitions, ..files })
     }
@@ -271,6 +404,46 @@ pub(crate) fn remove_files(dir: &dyn Dir, folder: &str, files: &[String]) -> io:
     Ok(())
 }
 
+/// An index that was written and opened.
+pub(crate) struct Made {
+    pub(crate) index: SealedIndex,
+    pub(crate) files: IndexFiles,
+    generation: u32,
+    /// Of the settings that it was built with.
+    pub(crate) epoch: u32,
+}
+
+impl Made {
+    /// Names it in the entry of its segment, in the place of the one that there was.
+    pub(crate) fn enter(&self, entry: &mut SegmentEntry, vector: usize) {
+        entry.files.retain(|file| !is_of_index(file.kind, vector));
+        let place = vector as u16;
+        let files = [
+            (FileKind::Codes(place), self.files.codes),
+            (FileKind::Graph(place), Some(self.files.graph)),
+            (FileKind::Partitions(place), self.files.partitions),
+        ];
+        let named = files.into_iter().filter_map(|(kind, summary)| Some((kind, summary?)));
+        let generation = self.generation;
+        entry.files.extend(named.map(|(kind, summary)| FileEntry { kind, generation, summary }));
+        if let Some(epoch) = entry.epochs.get_mut(vector) {
+            *epoch = self.epoch;
+        }
+    }
+}
+
+/// True for the files of the index of `vector`.
+fn is_of_index(kind: FileKind, vector: usize) -> bool {
+    let place = vector as u16;
+    [FileKind::Codes(place), FileKind::Graph(place), FileKind::Partitions(place)].contains(&kind)
+}
+
+/// The generation of the next index of `vector`.
+fn next_generation(entry: &SegmentEntry, vector: usize) -> u32 {
+    let of_index = entry.files.iter().filter(|file| is_of_index(file.kind, vector));
+    of_index.map(|file| file.generation).max().map_or(0, |generation| generation.wrapping_add(1))
+}
+
 /// Puts the files of an index into the entry of its segment, in the place of those of these kinds that there were.
 fn name_files(
     entry: &mut SegmentEntry,
@@ -285,12 +458,14 @@ fn name_files(
     entry.files.extend(files.into_iter().map(named));
 }
 
-/// The files of the index of `vector` that the manifest names, if it has one.
-pub(crate) fn named_index(entry: &SegmentEntry, vector: usize) -> Option<IndexFiles> {
-    let one = |kind| entry.files.iter().find(|file| file.kind == kind).map(|file| file.summary);
+/// The index of `vector` that the manifest names, if it has one, and its files.
+pub(crate) fn named_index(entry: &SegmentEntry, vector: usize) -> Option<(IndexName, IndexFiles)> {
+    let one = |kind| entry.files.iter().find(|file| file.kind == kind);
     let graph = one(FileKind::Graph(vector as u16))?;
-    let (codes, partitions) = (one(FileKind::Codes(vector as u16)), one(FileKind::Partitions(vector as u16)));
-    Some(IndexFiles { codes, graph, partitions })
+    let [codes, partitions] = [FileKind::Codes(vector as u16), FileKind::Partitions(vector as u16)]
+        .map(|kind| one(kind).map(|file| file.summary));
+    let name = IndexName { vector, generation: graph.generation };
+    Some((name, IndexFiles { codes, graph: graph.summary, partitions }))
 }
 
 /// Attaches the indexes that the manifest names; returns what is wrong with those that cannot be used.
@@ -301,11 +476,11 @@ pub(crate) fn open_indexes(
     sealed: &Sealed,
 ) -> Vec<String> {
     let mut damaged = Vec::new();
-    for vector in sealed.unindexed() {
-        let Some(files) = named_index(entry, vector) else { continue };
+    for vector in sealed.unindexed(0) {
+        let Some((name, files)) = named_index(entry, vector) else { continue };
         let (folder, shape) = (segment_folder(folder, entry.id), sealed.vectors(vector).shape());
         let opened: std::result::Result<SealedIndex, _> =
-            open_index(dir, &folder, vector, shape, entry.rows, Some(&files));
+            open_index(dir, &folder, name, shape, entry.rows, Some(&files));
         match opened {
             Ok(index) => sealed.attach(vector, index, &files),
             Err((path, e)) => damaged.push(format!("{path} cannot be used ({e}): the index is built anew")),
@@ -330,16 +505,17 @@ pub(crate) fn remove_unnamed_indexes(dir: &dyn Dir, folder: &str, newest: &Manif
 }
 
 pub(crate) fn index_name(file: &FileEntry) -> Option<String> {
+    let name = |vector: u16| IndexName { vector: vector.into(), generation: file.generation };
     match file.kind {
-        FileKind::Codes(vector) => Some(codes_file(vector.into())),
-        FileKind::Graph(vector) => Some(graph_file(vector.into())),
-        FileKind::Partitions(vector) => Some(partitions_file(vector.into())),
+        FileKind::Codes(vector) => Some(codes_file(name(vector))),
+        FileKind::Graph(vector) => Some(graph_file(name(vector))),
+        FileKind::Partitions(vector) => Some(partitions_file(name(vector))),
         FileKind::Field(created) => Some(field_file(created)),
         FileKind::Ids | FileKind::Payload | FileKind::Vectors(_) | FileKind::Delta => None,
     }
 }
 
-fn stopped(what: &str, error: Stopped) -> Error {
+pub(crate) fn stopped(what: &str, error: Stopped) -> Error {
     let kind = match error {
         Stopped::Cancelled => ErrorKind::Cancelled,
         Stopped::Damaged => ErrorKind::Corrupt,
@@ -350,44 +526,4 @@ fn stopped(what: &str, error: Stopped) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use nearfield_platform::MemoryDir;
-    use nearfield_types::Metric;
-
-    use super::*;
-    use crate::collection::CollectionOptions;
-    use crate::config::CollectionConfig;
-    use crate::point::Point;
-
-    fn collection(bulk: bool, inline_maintenance: bool) -> Arc<Collection> {
-        let dir: Arc<dyn Dir> = MemoryDir::new();
-        let options = CollectionOptions { bulk, inline_maintenance, ..CollectionOptions::system() };
-        let config = CollectionConfig::new(4, Metric::Euclid);
-        dir.make_dir("c").unwrap();
-        Collection::create(&dir, "c", [7; 16], &config, &options).unwrap();
-        Collection::open(&dir, "c", [7; 16], options).unwrap().0
-    }
-
-    /// Writes rows in batches of a thousand; returns the backlog after each.
-    fn backlogs(collection: &Collection, batches: u64) -> Vec<u32> {
-        let vector = |id: u64| (1..5).map(|at| (id * at * 7_919 % 1_000) as f32).collect();
-        let batch = |first: u64| (first..first + 1_000).map(|id| Point::new(id, vector(id))).collect();
-        let write = |number: u64| {
-            collection.upsert(batch(1_000 * number)).unwrap();
-            collection.backlog()
-        };
-        (0..batches).map(write).collect()
-    }
-
-    #[test]
-    fn writers_link_where_nobody_else_does() {
-        // Nobody calls `maintain_links` here: the background is as slow as it can be.
-        let paced = backlogs(&collection(false, false), 24);
-        assert_eq!(paced[..20], (1..=20).map(|batch| batch * 1_000).collect::<Vec<u32>>());
-        assert!(paced[20..].iter().all(|&backlog| (19_000..=20_000).contains(&backlog)), "{paced:?}");
-        let bulk = backlogs(&collection(true, false), 24);
-        assert_eq!(bulk.last(), Some(&24_000));
-        let inline = backlogs(&collection(false, true), 4);
-        assert_eq!(inline, [0; 4]);
-    }
-}
+mod tests;

@@ -2,7 +2,7 @@
 //!
 //! **It refuses** to know other collections, aliases, protocols and threads: whoever owns it calls [`Collection::maintain_log`],
 //! [`Collection::maintain_segments`], [`Collection::maintain_links`], [`Collection::maintain_indexes`],
-//! [`Collection::follow_fields`] and [`Collection::maintain_fields`].
+//! [`Collection::maintain_merges`], [`Collection::follow_fields`] and [`Collection::maintain_fields`].
 //!
 //! # Invariants
 //!
@@ -18,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing`, `fields`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing`, `fields`, `merging` (`policy`, `optimizers`), `rebuilding`, `settings`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -34,14 +34,21 @@ mod graphs;
 mod group;
 mod indexing;
 mod manifest;
+mod merging;
 mod operation;
+mod optimizers;
 mod order;
 mod passing;
 mod point;
+pub mod policy;
 mod prepare;
+mod rebuilding;
 mod recovery;
+mod restore;
 #[cfg(feature = "sabotage")]
 pub mod sabotage;
+mod settings;
+mod snapshot;
 mod stats;
 mod version;
 mod view;
@@ -55,13 +62,17 @@ pub use explain::{Explanation, SegmentExplanation};
 pub use facet::{FACET_BYTES_MAX, FacetHit};
 pub use fields::{FieldIndexInfo, FieldIndexState};
 pub use group::Group;
-pub use manifest::{Fields, FileEntry, FileKind, Manifest, SegmentEntry};
+pub use manifest::{Fields, FileEntry, FileKind, IndexEpoch, Manifest, SegmentEntry};
 pub use nearfield_payload::index::{Direction, Estimate as CountEstimate};
 pub use nearfield_payload::index::{IndexConfig as FieldConfig, IndexKind as FieldKind, IndexMemory};
 pub use nearfield_segment::{Depth, OrderValue, PayloadField, Plan, Quantization, Work};
+pub use optimizers::OptimizerConfig;
 pub use order::{OrderBy, OrderedRecord};
 pub use point::{
-    DiskBytes, Hit, NamedVectors, PackedHit, PackedPayload, Point, Query, Record, Stats, Vectors, With,
+    Debt, DiskBytes, Hit, NamedVectors, PackedHit, PackedPayload, Point, Query, Record, Stats, Status,
+    VectorStats, Vectors, With,
 };
 pub use recovery::OpenReport;
+pub use restore::Blueprint;
+pub use snapshot::{Captured, store_error, whereabouts};
 pub use view::View;

@@ -18,6 +18,7 @@ use crate::format::{
     QUANTIZATION_AUTO, QUANTIZATION_NONE, QUANTIZATION_ROTATED, QUANTIZATION_SCALAR,
 };
 use crate::operation::{decode_field, encode_field};
+use crate::optimizers::OptimizerConfig;
 
 /// What a file of a segment holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +46,8 @@ pub enum FileKind {
 pub struct FileEntry {
     /// What it holds.
     pub kind: FileKind,
-    /// Counts rewrites of a derived file; ground truth stays at 0.
+    /// Counts how often a derived file was written anew: from 1 on it is a part of the name of codes and graphs, so that one serves while
+    /// another is written. Ground truth stays at 0.
     pub generation: u32,
     /// Length and checksums.
     pub summary: Summary,
@@ -60,10 +62,21 @@ pub struct SegmentEntry {
     pub rows: u32,
     /// Codec epoch of its codes; 0 while there are none.
     pub codec_epoch: u64,
+    /// Of each vector the epoch of the settings that its index was built with; 0 without one.
+    pub epochs: Vec<u32>,
     /// Its write-once files, and those of its indexes.
     pub files: Vec<FileEntry>,
     /// Number and entry of its newest delta file, if anything in it died or changed.
     pub delta: Option<(u64, FileEntry)>,
+}
+
+/// How the index settings of a vector stand to the indexes that there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct IndexEpoch {
+    /// Counts changes of the settings, and rebuildings without one. Indexes of an earlier epoch are stale.
+    pub number: u32,
+    /// Stale indexes are being built anew, and are taken up again after a kill. Without this they serve until their segment is merged.
+    pub rebuilding: bool,
 }
 
 /// The payload indexes that there are.
@@ -92,6 +105,10 @@ pub struct Manifest {
     pub previous_crc: u32,
     /// The vectors.
     pub config: CollectionConfig,
+    /// Of each vector the epoch of its index settings.
+    pub epochs: Vec<IndexEpoch>,
+    /// How the background works on segments.
+    pub optimizers: OptimizerConfig,
     /// The payload indexes when the manifest was written, which may be after `flushed`.
     pub fields: Fields,
     /// The sealed segments, oldest first.
@@ -110,6 +127,10 @@ impl Manifest {
             encode_index(&mut out, &vector.index);
         }
         encode_partition(&mut out, self.config.partition());
+        for epoch in &self.epochs {
+            out.u32(epoch.number).u8(u8::from(epoch.rebuilding));
+        }
+        encode_optimizers(&mut out, &self.optimizers);
         out.u64(self.fields.changed.0).u32(self.fields.list.len() as u32);
         for field in &self.fields.list {
             out.u64(field.created.0);
@@ -117,7 +138,11 @@ impl Manifest {
         }
         out.u32(self.segments.len() as u32);
         for segment in &self.segments {
-            out.u64(segment.id).u32(segment.rows).u64(segment.codec_epoch).u32(segment.files.len() as u32);
+            out.u64(segment.id).u32(segment.rows).u64(segment.codec_epoch);
+            for epoch in &segment.epochs {
+                out.u32(*epoch);
+            }
+            out.u32(segment.files.len() as u32);
             for file in &segment.files {
                 encode_file(&mut out, file);
             }
@@ -132,6 +157,19 @@ impl Manifest {
             }
         }
         out.into_vec()
+    }
+
+    /// Of each vector, how many indexes were built with earlier settings.
+    pub fn stale_indexes(&self) -> Vec<u64> {
+        let of = |(place, epoch): (usize, &IndexEpoch)| {
+            let graph = FileKind::Graph(u16::try_from(place).unwrap_or(u16::MAX));
+            let is_stale = |entry: &&SegmentEntry| {
+                entry.epochs.get(place).is_some_and(|built| *built < epoch.number)
+                    && entry.files.iter().any(|file| file.kind == graph)
+            };
+            self.segments.iter().filter(is_stale).count() as u64
+        };
+        self.epochs.iter().enumerate().map(of).collect()
     }
 
     /// Reads a manifest.
@@ -150,12 +188,20 @@ impl Manifest {
         let (collection, wal) = (decoder.array()?, decoder.array()?);
         let (flushed, synced, next_segment) = (Seq(decoder.u64()?), Seq(decoder.u64()?), decoder.u64()?);
         let config = decode_config(&mut decoder, version)?;
+        let vectors = config.vectors().len();
+        let (epochs, optimizers) = match version {
+            ..5 => (vec![IndexEpoch::default(); vectors], OptimizerConfig::default()),
+            _ => (decode_epochs(&mut decoder, vectors)?, decode_optimizers(&mut decoder)?),
+        };
         let fields = if version < 3 { Fields::default() } else { decode_fields(&mut decoder, synced)? };
-        let naming = Naming { version, vectors: config.vectors().len(), fields: &fields };
+        let naming = Naming { version, vectors, fields: &fields };
         let count = decoder.count(8 + 4 + 8 + 4 + 1)?;
         let mut segments: Vec<SegmentEntry> = Vec::with_capacity(count);
         for _ in 0..count {
             let segment = decode_segment(&mut decoder, &naming)?;
+            if segment.epochs.iter().zip(&epochs).any(|(built, epoch)| *built > epoch.number) {
+                return Err(decoder.range_error(segment.id));
+            }
             if segment.id >= next_segment || segments.iter().any(|other| other.id == segment.id) {
                 return Err(decoder.range_error(segment.id));
             }
@@ -170,6 +216,8 @@ impl Manifest {
             next_segment,
             previous_crc,
             config,
+            epochs,
+            optimizers,
             fields,
             segments,
         })
@@ -225,7 +273,64 @@ fn decode_file(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<FileEnt
         blake3: decoder.array()?,
         tables_crc: decoder.u32()?,
     };
+    // Before version 5 it was no part of a name.
+    let generation = if naming.version < 5 { 0 } else { generation };
     Ok(FileEntry { kind, generation, summary })
+}
+
+fn decode_epochs(decoder: &mut Decoder<'_>, vectors: usize) -> Result<Vec<IndexEpoch>, DecodeError> {
+    let one = |decoder: &mut Decoder<'_>| {
+        let number = decoder.u32()?;
+        match decoder.u8()? {
+            flag @ (0 | 1) => Ok(IndexEpoch { number, rebuilding: flag == 1 }),
+            other => Err(decoder.range_error(other.into())),
+        }
+    };
+    (0..vectors).map(|_| one(decoder)).collect()
+}
+
+fn encode_optimizers(out: &mut Encoder, optimizers: &OptimizerConfig) {
+    let OptimizerConfig {
+        deleted_threshold,
+        vacuum_min_vector_number,
+        default_segment_number,
+        max_segment_size,
+        memmap_threshold,
+        indexing_threshold,
+        flush_interval_sec,
+        max_optimization_threads,
+    } = *optimizers;
+    out.u64(deleted_threshold.to_bits()).u64(vacuum_min_vector_number).u32(default_segment_number);
+    let threads = max_optimization_threads.map(u64::from);
+    for value in [max_segment_size, memmap_threshold, indexing_threshold, threads] {
+        out.u8(u8::from(value.is_some())).u64(value.unwrap_or(0));
+    }
+    out.u64(flush_interval_sec);
+}
+
+fn decode_optimizers(decoder: &mut Decoder<'_>) -> Result<OptimizerConfig, DecodeError> {
+    fn optional(decoder: &mut Decoder<'_>) -> Result<Option<u64>, DecodeError> {
+        let (flag, value) = (decoder.u8()?, decoder.u64()?);
+        match (flag, value) {
+            (0, 0) => Ok(None),
+            (1, value) => Ok(Some(value)),
+            _ => Err(decoder.range_error(u64::from(flag))),
+        }
+    }
+    let optimizers = OptimizerConfig {
+        deleted_threshold: f64::from_bits(decoder.u64()?),
+        vacuum_min_vector_number: decoder.u64()?,
+        default_segment_number: decoder.u32()?,
+        max_segment_size: optional(decoder)?,
+        memmap_threshold: optional(decoder)?,
+        indexing_threshold: optional(decoder)?,
+        max_optimization_threads: optional(decoder)?
+            .map(|threads| u32::try_from(threads).map_err(|_| decoder.range_error(threads)))
+            .transpose()?,
+        flush_interval_sec: decoder.u64()?,
+    };
+    optimizers.check().map_err(|_| decoder.range_error(0))?;
+    Ok(optimizers)
 }
 
 fn decode_fields(decoder: &mut Decoder<'_>, synced: Seq) -> Result<Fields, DecodeError> {
@@ -322,6 +427,10 @@ fn decode_config(decoder: &mut Decoder<'_>, version: u16) -> Result<CollectionCo
 
 fn decode_segment(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<SegmentEntry, DecodeError> {
     let (id, rows, codec_epoch) = (decoder.u64()?, decoder.u32()?, decoder.u64()?);
+    let epochs = match naming.version {
+        ..5 => vec![0; naming.vectors],
+        _ => (0..naming.vectors).map(|_| decoder.u32()).collect::<Result<_, _>>()?,
+    };
     let count = decoder.count(7 + 52)?;
     let files = (0..count).map(|_| decode_file(decoder, naming)).collect::<Result<Vec<_>, _>>()?;
     let delta = match decoder.u8()? {
@@ -329,116 +438,8 @@ fn decode_segment(decoder: &mut Decoder<'_>, naming: &Naming<'_>) -> Result<Segm
         1 => Some((decoder.u64()?, decode_file(decoder, naming)?)),
         other => return Err(decoder.range_error(u64::from(other))),
     };
-    Ok(SegmentEntry { id, rows, codec_epoch, files, delta })
+    Ok(SegmentEntry { id, rows, codec_epoch, epochs, files, delta })
 }
 
 #[cfg(test)]
-mod tests {
-    use nearfield_payload::Path;
-
-    use super::*;
-
-    fn sample() -> Manifest {
-        let summary = Summary { length: 1, crc64: 2, blake3: [3; 32], tables_crc: 4 };
-        let file = |kind| FileEntry { kind, generation: 0, summary };
-        let scalar = Quantization::Scalar { quantile: 0.99 };
-        let index = IndexConfig { m: 24, ef_construct: 200, quantization: scalar };
-        let config = CollectionConfig::new(3, Metric::Cosine)
-            .vector("image", 5, Metric::Euclid)
-            .index(index)
-            .partition_by("owner.id");
-        let truth = [FileKind::Ids, FileKind::Payload, FileKind::Vectors(1)];
-        let derived =
-            [FileKind::Codes(0), FileKind::Graph(1), FileKind::Partitions(1), FileKind::Field(Seq(150))];
-        let files: Vec<_> = truth.into_iter().chain(derived).map(file).collect();
-        let path = Path::key("a.b");
-        let field = PayloadField { created: Seq(150), path, config: IndexKind::Text.config() };
-        let with_delta = Some((9, file(FileKind::Delta)));
-        Manifest {
-            collection: [1; 16],
-            wal: [2; 16],
-            flushed: Seq(100),
-            synced: Seq(200),
-            next_segment: 3,
-            previous_crc: 7,
-            config,
-            fields: Fields { changed: Seq(151), list: vec![Arc::new(field)] },
-            segments: vec![
-                SegmentEntry { id: 1, rows: 10, codec_epoch: 0, files: files.clone(), delta: None },
-                SegmentEntry { id: 2, rows: 11, codec_epoch: 0, files, delta: with_delta },
-            ],
-        }
-    }
-
-    #[test]
-    fn round_trip_and_every_prefix() {
-        let bytes = sample().encode();
-        assert_eq!(Manifest::decode(&bytes), Ok(sample()));
-        for cut in 0..bytes.len() {
-            assert!(Manifest::decode(&bytes[..cut]).is_err(), "prefix {cut}");
-        }
-    }
-
-    #[test]
-    fn manifests_of_older_versions_are_read() {
-        let summary = Summary { length: 1, crc64: 2, blake3: [3; 32], tables_crc: 4 };
-        let config = CollectionConfig::new(3, Metric::Cosine);
-        let files = vec![FileEntry { kind: FileKind::Ids, generation: 0, summary }];
-        let segments = vec![SegmentEntry { id: 1, rows: 10, codec_epoch: 0, files, delta: None }];
-        let manifest = Manifest { config, fields: Fields::default(), segments, ..sample() };
-        let mut bytes = manifest.encode();
-        // After the head, the three Seqs, the count of vectors, and the name, dimension and metric of the one there is.
-        let index = 8 + 32 + 24 + 4 + (4 + 4 + 1);
-        // No partition.
-        let partition = index + 13;
-        bytes.drain(partition..partition + 1);
-        bytes[0] = 3;
-        assert_eq!(Manifest::decode(&bytes), Ok(manifest.clone()));
-        // No payload indexes, and six bytes less of the place of the file.
-        let (fields, place) = (index + 13, index + 13 + 12 + 4 + (8 + 4 + 8 + 4) + 1 + 2);
-        bytes.drain(place..place + 6);
-        bytes.drain(fields..fields + 12);
-        bytes[0] = 2;
-        assert_eq!(Manifest::decode(&bytes), Ok(manifest.clone()));
-        bytes.drain(index..index + 13);
-        bytes[0] = 1;
-        assert_eq!(Manifest::decode(&bytes), Ok(manifest));
-        bytes[0] = 0;
-        assert!(Manifest::decode(&bytes).is_err());
-    }
-
-    #[test]
-    fn fields_must_make_sense() {
-        let field = |created, key: &str| {
-            Arc::new(PayloadField {
-                created: Seq(created),
-                path: Path::key(key),
-                config: IndexKind::Bool.config(),
-            })
-        };
-        let decoded = |changed, list: &[Arc<PayloadField>]| {
-            let fields = Fields { changed: Seq(changed), list: list.to_vec() };
-            Manifest::decode(&Manifest { fields, segments: Vec::new(), ..sample() }.encode()).is_ok()
-        };
-        assert!(decoded(0, &[field(0, "a")]) && decoded(200, &[field(0, "a"), field(8, "b")]));
-        assert!(decoded(200, &[field(7, "a"), field(8, "b")]));
-        assert!(!decoded(201, &[]), "a change that is not durable");
-        assert!(!decoded(7, &[field(8, "a")]), "made after the last change");
-        assert!(!decoded(9, &[field(8, "a"), field(8, "b")]), "two of one name");
-        assert!(!decoded(9, &[field(8, "a"), field(9, "a")]), "two of one path");
-        let many: Vec<_> = (1..=65).map(|created| field(created, &created.to_string())).collect();
-        assert!(decoded(65, &many[..64]) && !decoded(65, &many));
-        let unnamed = Manifest { fields: Fields::default(), ..sample() };
-        assert!(Manifest::decode(&unnamed.encode()).is_err(), "a file of no index");
-    }
-
-    #[test]
-    fn segment_numbers_must_make_sense() {
-        let mut manifest = sample();
-        manifest.next_segment = 2;
-        assert!(Manifest::decode(&manifest.encode()).is_err());
-        manifest = sample();
-        manifest.segments[1].id = 1;
-        assert!(Manifest::decode(&manifest.encode()).is_err());
-    }
-}
+mod tests;

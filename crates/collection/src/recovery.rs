@@ -10,18 +10,19 @@ use nearfield_codec::Summary;
 use nearfield_platform::Dir;
 use nearfield_segment::{PayloadField, Schema, Sealed, SealedFiles, Segment};
 use nearfield_types::Seq;
-use nearfield_vectors::{Element, Shape};
 use nearfield_wal::{FileLog, Kind, LogError, LogOptions, try_replay};
 
 use crate::cell::{Cell, ManifestCell};
 use crate::checkpoint::{Ledger, delta_path, remove_unnamed, segment_folder};
 use crate::collection::{Collection, CollectionOptions};
-use crate::config::{CollectionConfig, PartitionConfig, VectorConfig};
+use crate::config::{CollectionConfig, PartitionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::open_fields;
 use crate::indexing::{open_indexes, remove_unnamed_indexes};
-use crate::manifest::{Fields, FileKind, Manifest, SegmentEntry};
+use crate::manifest::{Fields, FileKind, IndexEpoch, Manifest, SegmentEntry};
 use crate::operation::Operation;
+use crate::optimizers::OptimizerConfig;
+use crate::settings::schema_of;
 use crate::version::Member;
 
 /// What to do about a damaged truth file.
@@ -62,6 +63,8 @@ impl Collection {
             next_segment: 1,
             previous_crc: 0,
             config: config.clone(),
+            epochs: vec![IndexEpoch::default(); config.vectors().len()],
+            optimizers: OptimizerConfig::default(),
             fields: first_fields(config),
             segments: Vec::new(),
         };
@@ -114,7 +117,7 @@ impl Collection {
             clean(&**dir, folder, &manifest, previous.as_ref());
         }
 
-        let schema = schema_of(&manifest.config);
+        let schema = schema_of(&manifest.config, &manifest.optimizers);
         let (mut members, mut opened) = (Vec::with_capacity(manifest.segments.len()), Vec::new());
         let mut damaged_indexes = Vec::new();
         for entry in &manifest.segments {
@@ -139,10 +142,9 @@ impl Collection {
                 .push(format!("{at}: the tail behind it was never acknowledged as durable and was cut off"));
         }
         let flushed = manifest.flushed;
-        let config = manifest.config.clone();
         let ledger = Ledger { cell, version: found.version, manifest, previous };
         let mut collection =
-            Collection::assemble(Arc::clone(dir), folder.to_owned(), config, options, members, ledger);
+            Collection::assemble(Arc::clone(dir), folder.to_owned(), options, members, ledger);
         report.replayed = collection.replay(&log, flushed)?;
         // Now it is known which payload indexes there are.
         let fields = collection.fields.load_full();
@@ -158,7 +160,7 @@ impl Collection {
 
     /// Applies every operation of the log after `flushed`; returns how many there were.
     fn replay(&self, log: &FileLog, flushed: Seq) -> Result<u64> {
-        let dims: Vec<usize> = self.config.vectors().map(|(_, vector)| vector.dim as usize).collect();
+        let dims: Vec<usize> = self.config().vectors().map(|(_, vector)| vector.dim as usize).collect();
         let mut replayed = 0;
         let visit = |seq: Seq, kind: Kind, bytes: &[u8]| -> std::result::Result<(), Replay> {
             if kind == Kind::Batch {
@@ -207,17 +209,6 @@ fn first_fields(config: &CollectionConfig) -> Fields {
         Some(Arc::new(PayloadField { created: Seq::ZERO, path, config }))
     };
     Fields { changed: Seq::ZERO, list: config.partition().and_then(index).into_iter().collect() }
-}
-
-/// The shapes of the vectors of a collection, and how they are indexed.
-pub(crate) fn schema_of(config: &CollectionConfig) -> Schema {
-    let vector = |(_, vector): (&str, VectorConfig)| {
-        let shape = Shape::new(vector.dim, vector.metric, Element::F32)
-            .expect("configurations are checked before they are kept");
-        (shape, vector.index.options())
-    };
-    Schema::indexed(config.vectors().map(vector))
-        .partitioned(config.partition().and_then(PartitionConfig::parsed))
 }
 
 fn decode_manifest(bytes: &[u8], folder: &str, version: u64) -> Result<Manifest> {

@@ -24,7 +24,7 @@ impl Collection {
     /// [`ErrorKind::Invalid`] for a point that does not fit, [`ErrorKind::Full`] without room, [`ErrorKind::Unavailable`] if the
     /// outcome is unknown.
     pub fn upsert(&self, points: Vec<Point>) -> Result<Seq> {
-        let stored = prepare::points(&self.config, points)?;
+        let stored = prepare::points(&self.config(), points)?;
         self.write_points(Operation::Upsert(stored), |_| Ok(()))
     }
 
@@ -35,7 +35,7 @@ impl Collection {
     /// [`ErrorKind::Exists`] if one is, else as [`Collection::upsert`].
     pub fn insert(&self, points: Vec<Point>) -> Result<Seq> {
         let given = points.len();
-        let stored = prepare::points(&self.config, points)?;
+        let stored = prepare::points(&self.config(), points)?;
         if stored.len() < given {
             return Err(Error::invalid("an id occurs more than once among the points to insert"));
         }

@@ -42,7 +42,7 @@
 //! | make every node reachable | [`Graph::reconnect`] | one |
 //! | write the file | [`format::write`] | one |
 //! | search the file where it lies | [`GraphView::open`] | any number |
-//! | take its links over into a new graph, without the dead | [`Graph::adopt`] | one |
+//! | take the links of one or several over into a new graph, without the dead | [`Graph::adopt`] | any number |
 //! | check everything | [`verify::Verify`] | one |
 //!
 //! # Invariants
@@ -110,7 +110,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use adopt::Adopted;
+pub use adopt::{Adopted, Each, Stage, Step};
 pub use graph::{Graph, Scorers};
 pub use link::Linker;
 pub use params::{EF_CONSTRUCTION_MAX, EF_MAX, Geometry, M_MAX, Params, ParamsError};

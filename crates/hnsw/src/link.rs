@@ -18,7 +18,7 @@ use crate::walk::{BATCH_MAX, Plan, Walk};
 /// Candidates that are judged when neighbours are chosen: more find no better ones.
 const CANDIDATES_MAX: usize = 128;
 /// Nearest candidates that are looked at for an equal vector.
-const TWINS_MAX: usize = 8;
+pub(crate) const TWINS_MAX: usize = 8;
 
 /// Working memory of one linking thread, kept from one node to the next.
 #[derive(Debug, Default)]

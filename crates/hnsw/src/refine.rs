@@ -9,6 +9,9 @@
 //!
 //! [`Refinement::forward`] for every slot, then [`Refinement::turn`], then [`Turned::settle`] for every slot. Slots of one step may
 //! be spread over threads in any way; the result does not depend on it, for each step reads only what the step before wrote.
+//!
+//! A pass over some slots alone (those linked last, say) calls [`Refinement::forward`] for these, and [`Turned::settle`] for
+//! [`Turned::targets`].
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -40,7 +43,7 @@ pub struct Turned<'g> {
 /// One list of at most `width` slots for every slot, `slot + 1` each.
 struct Lists {
     width: usize,
-    places: Vec<AtomicU32>,
+    places: Box<[AtomicU32]>,
 }
 
 impl Lists {
@@ -53,8 +56,9 @@ impl Lists {
     fn set(&self, slot: u32, list: &[u32]) {
         let begin = slot as usize * self.width;
         let places = self.places.get(begin..begin + self.width).unwrap_or_default();
-        for (place, slot) in places.iter().zip(list) {
-            place.store(slot + 1, Relaxed);
+        let mut list = list.iter();
+        for place in places {
+            place.store(list.next().map_or(0, |slot| slot + 1), Relaxed);
         }
     }
 }
@@ -63,7 +67,7 @@ impl Graph {
     /// Begins the last pass. Nobody links until it has ended; searches go on. Takes as much memory as level 0 until then.
     pub fn refine(&self) -> Refinement<'_> {
         let (width, slots) = (self.rows.width(0), self.len() as usize);
-        let places = (0..width * slots).map(|_| AtomicU32::new(0)).collect();
+        let places = bytemuck::zeroed_slice_box(width * slots);
         Refinement { graph: self, lists: Lists { width, places } }
     }
 }
@@ -78,13 +82,36 @@ impl<'g> Refinement<'g> {
         let around = linker.walk.around(self.graph, slot.0, &[]);
         linker.slots.clear();
         linker.slots.extend_from_slice(around);
-        self.choose(slot.0, scorers, linker)?;
-        self.lists.set(slot.0, &linker.selection.chosen);
+        self.put(slot.0, scorers, linker)
+    }
+
+    /// Chooses for `slot` among `linker.slots`.
+    pub(crate) fn put(
+        &self,
+        slot: u32,
+        scorers: &mut Scorers<'_>,
+        linker: &mut Linker,
+    ) -> Result<(), Stopped> {
+        choose(self.graph, slot, self.lists.width, scorers, linker)?;
+        self.lists.set(slot, &linker.selection.chosen);
         Ok(())
     }
 
-    fn choose(&self, slot: u32, scorers: &mut Scorers<'_>, linker: &mut Linker) -> Result<(), Stopped> {
-        choose(self.graph, slot, self.lists.width, scorers, linker)
+    /// Lets `stands_for(t)` take the place of every `t` that lists name. O(n m), one thread.
+    pub(crate) fn rename(&self, stands_for: impl Fn(u32) -> u32) {
+        let mut list = Vec::new();
+        for slot in 0..self.graph.len() {
+            if self.lists.of(slot).all(|target| stands_for(target) == target) {
+                continue;
+            }
+            list.clear();
+            for target in self.lists.of(slot).map(&stands_for) {
+                if target != slot && !list.contains(&target) {
+                    list.push(target);
+                }
+            }
+            self.lists.set(slot, &list);
+        }
     }
 
     /// Reverses the lists. O(n m), one thread.
@@ -111,19 +138,35 @@ impl<'g> Refinement<'g> {
 }
 
 impl Turned<'_> {
-    /// Chooses the row of `slot` among its list and the slots whose lists name it, and writes it.
+    /// The slots whose rows the pass may change: those that [`Refinement::forward`] was called for, and those that their lists name.
+    /// O(n).
+    pub fn targets(&self) -> Vec<Slot> {
+        let is_target = |slot: &u32| {
+            let at = *slot as usize;
+            self.begins[at] < self.begins[at + 1] || self.lists.of(*slot).next().is_some()
+        };
+        (0..self.graph.len()).filter(is_target).map(Slot).collect()
+    }
+
+    /// Chooses the row of `slot` among its list and the slots whose lists name it, and writes it. What has no list, because
+    /// [`Refinement::forward`] was not called for it, has its row instead.
     ///
     /// # Errors
     ///
     /// What a scorer returned; then rows written so far are new and the others old, and the graph is whole.
     pub fn settle(&self, slot: Slot, scorers: &mut Scorers<'_>, linker: &mut Linker) -> Result<(), Stopped> {
         let sources = self.begins[slot.index()] as usize..self.begins[slot.index() + 1] as usize;
+        let sources = &self.sources[sources];
         linker.slots.clear();
         linker.slots.extend(self.lists.of(slot.0).map(Slot));
-        linker.slots.extend(self.sources[sources].iter().map(|&source| Slot(source)));
-        if linker.slots.is_empty() {
+        if linker.slots.is_empty() && sources.is_empty() {
             return Ok(());
         }
+        if linker.slots.is_empty() {
+            self.graph.rows.read(slot.0, 0, &mut linker.row);
+            linker.slots.extend(linker.row.iter().map(|&neighbour| Slot(neighbour)));
+        }
+        linker.slots.extend(sources.iter().map(|&source| Slot(source)));
         linker.slots.sort_unstable();
         linker.slots.dedup();
         choose(self.graph, slot.0, self.lists.width, scorers, linker)?;

@@ -6,15 +6,17 @@
 
 use nearfield_codec::{DecodeError, Decoder, Encoder};
 use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX, NAME_BYTES_MAX};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::format::CATALOG_VERSION;
+use crate::format::{CATALOG_READ_VERSION, CATALOG_VERSION, COLLECTION_CLOSED, COLLECTION_OPEN};
 
 /// The value of the catalog's cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Catalog {
     /// Collections by name; the UUID names their folder.
     pub(crate) collections: BTreeMap<String, [u8; 16]>,
+    /// Those of them that refuse all work.
+    pub(crate) closed: BTreeSet<String>,
     /// Aliases and the names of the collections they stand for.
     pub(crate) aliases: BTreeMap<String, String>,
 }
@@ -32,7 +34,8 @@ impl Catalog {
         let mut out = Encoder::new();
         out.u16(CATALOG_VERSION).u16(written as u16).u32(self.collections.len() as u32);
         for (name, uuid) in &self.collections {
-            out.counted(name.as_bytes()).bytes(uuid);
+            let state = if self.closed.contains(name) { COLLECTION_CLOSED } else { COLLECTION_OPEN };
+            out.counted(name.as_bytes()).bytes(uuid).u8(state);
         }
         out.u32(self.aliases.len() as u32);
         for (alias, name) in &self.aliases {
@@ -45,7 +48,7 @@ impl Catalog {
     pub(crate) fn decode(bytes: &[u8]) -> Result<(Catalog, Written), DecodeError> {
         let mut decoder = Decoder::new(bytes);
         let version = decoder.u16()?;
-        if version != CATALOG_VERSION {
+        if !(CATALOG_READ_VERSION..=CATALOG_VERSION).contains(&version) {
             return Err(decoder.range_error(u64::from(version)));
         }
         let written = match decoder.u16()? {
@@ -54,13 +57,18 @@ impl Catalog {
             other => return Err(decoder.range_error(u64::from(other))),
         };
         let mut catalog = Catalog::default();
-        let count = decoder.count(4 + 16)?;
+        let count = decoder.count(4 + 16 + usize::from(version > 1))?;
         if count > COLLECTIONS_MAX {
             return Err(decoder.range_error(count as u64));
         }
         for _ in 0..count {
             let name = decoder.text(NAME_BYTES_MAX)?.to_owned();
-            catalog.collections.insert(name, decoder.array()?);
+            catalog.collections.insert(name.clone(), decoder.array()?);
+            match if version < 2 { COLLECTION_OPEN } else { decoder.u8()? } {
+                COLLECTION_OPEN => {}
+                COLLECTION_CLOSED => drop(catalog.closed.insert(name)),
+                other => return Err(decoder.range_error(u64::from(other))),
+            }
         }
         let count = decoder.count(4 + 4)?;
         if count > ALIASES_MAX {
@@ -95,9 +103,15 @@ mod tests {
         catalog.collections.insert("a".into(), [1; 16]);
         catalog.collections.insert("b".into(), [2; 16]);
         catalog.aliases.insert("now".into(), "b".into());
+        catalog.closed.insert("a".into());
         for written in [Written::First, Written::Copy] {
             assert_eq!(Catalog::decode(&catalog.encode(written)), Ok((catalog.clone(), written)));
         }
+        // Before collections could be closed.
+        let mut old = Encoder::new();
+        old.u16(1).u16(0).u32(1).counted(b"a").bytes(&[1; 16]).u32(0);
+        let (old, _) = Catalog::decode(old.as_slice()).unwrap();
+        assert_eq!((old.collections["a"], old.closed.len()), ([1; 16], 0));
         let bytes = catalog.encode(Written::First);
         for cut in 0..bytes.len() {
             assert!(Catalog::decode(&bytes[..cut]).is_err());

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use nearfield_collection::{
     Collection as Shard, CollectionConfig, CountEstimate, Error, ErrorKind, Explanation, FacetHit,
-    FieldConfig, FieldIndexInfo, Group, Hit, OrderBy, OrderedRecord, Point, Query, Record, Result, Stats,
-    View, With,
+    FieldConfig, FieldIndexInfo, Group, Hit, IndexConfig, OptimizerConfig, OrderBy, OrderedRecord, Point,
+    Query, Record, Result, Stats, Status, View, With,
 };
 use nearfield_payload::Path;
 use nearfield_types::{Object, PointId, Seq};
 
-use crate::database::Shared;
 use crate::filter::Filter;
+use crate::shared::Shared;
+use crate::slots::Slot;
 
 /// A collection. A clone is another handle; all methods may be called from several threads.
 ///
@@ -20,22 +21,26 @@ use crate::filter::Filter;
 pub struct Collection {
     shard: Arc<Shard>,
     name: String,
-    uuid: [u8; 16],
+    slot: Arc<Slot>,
     /// Keeps the database open.
     shared: Arc<Shared>,
 }
 
 impl Collection {
-    pub(crate) fn new(shared: Arc<Shared>, name: String, uuid: [u8; 16], shard: Arc<Shard>) -> Self {
-        Collection { shard, name, uuid, shared }
+    pub(crate) fn new(shared: Arc<Shared>, name: String, slot: Arc<Slot>, shard: Arc<Shard>) -> Self {
+        Collection { shard, name, slot, shared }
     }
 
     pub(crate) fn uuid(&self) -> [u8; 16] {
-        self.uuid
+        self.slot.uuid
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+
+    pub(crate) fn shard(&self) -> &Shard {
+        &self.shard
     }
 
     /// Damage is told with the collection it is in; other errors are about the request.
@@ -46,12 +51,17 @@ impl Collection {
         }
     }
 
-    /// Has what was written linked, and taken into payload indexes, soon.
-    fn linking<T>(&self, written: Result<T>) -> Result<T> {
-        if self.shard.backlog() > 0 || self.shard.has_field_indexes() {
-            self.shared.wake_linkers();
-        }
+    /// Has what was written synced, sealed, linked and taken into payload indexes, each when it is due. Also after a failure, which may
+    /// have written a part.
+    fn written<T>(&self, written: Result<T>) -> Result<T> {
+        self.shared.background().written(&self.slot, &self.shard);
         written
+    }
+
+    /// Has everybody in the background look at the collection.
+    fn changed<T>(&self, changed: Result<T>) -> Result<T> {
+        self.shared.background().mark(&self.slot);
+        changed
     }
 
     /// The name of the collection, also if it was asked for by an alias.
@@ -59,8 +69,8 @@ impl Collection {
         &self.name
     }
 
-    /// What the collection is made of.
-    pub fn config(&self) -> &CollectionConfig {
+    /// What the collection is made of, as it is now: index settings may change.
+    pub fn config(&self) -> Arc<CollectionConfig> {
         self.shard.config()
     }
 
@@ -71,7 +81,7 @@ impl Collection {
     ///
     /// `Invalid` for a point that does not fit (nothing was changed), `Full` without room, `Unavailable` if the outcome is unknown.
     pub fn upsert(&self, points: Vec<Point>) -> Result<Seq> {
-        self.linking(self.shard.upsert(points))
+        self.written(self.shard.upsert(points))
     }
 
     /// Stores points whose ids are not there yet. All or nothing.
@@ -80,7 +90,7 @@ impl Collection {
     ///
     /// `Exists` if one is there, else as [`Collection::upsert`].
     pub fn insert(&self, points: Vec<Point>) -> Result<Seq> {
-        self.linking(self.shard.insert(points))
+        self.written(self.shard.insert(points))
     }
 
     /// Deletes points; returns how many there were.
@@ -89,7 +99,7 @@ impl Collection {
     ///
     /// As [`Collection::upsert`].
     pub fn delete(&self, ids: &[PointId]) -> Result<u64> {
-        self.shard.delete(ids)
+        self.written(self.shard.delete(ids))
     }
 
     /// Replaces the payload of points; returns how many there were. Vectors stay.
@@ -98,7 +108,7 @@ impl Collection {
     ///
     /// As [`Collection::upsert`].
     pub fn replace_payload(&self, ids: &[PointId], payload: Object) -> Result<u64> {
-        self.shard.replace_payload(ids, payload)
+        self.written(self.shard.replace_payload(ids, payload))
     }
 
     /// Sets the top-level keys of `changes` in the payload of points; returns how many points there were. Other keys and
@@ -108,7 +118,7 @@ impl Collection {
     ///
     /// As [`Collection::upsert`].
     pub fn merge_payload(&self, ids: &[PointId], changes: Object) -> Result<u64> {
-        self.shard.merge_payload(ids, changes)
+        self.written(self.shard.merge_payload(ids, changes))
     }
 
     /// Removes `keys`, of the top level, from the payload of points; returns how many points there were. Other keys and vectors stay.
@@ -117,7 +127,7 @@ impl Collection {
     ///
     /// As [`Collection::upsert`].
     pub fn delete_payload_keys(&self, ids: &[PointId], keys: &[&str]) -> Result<u64> {
-        self.shard.delete_payload_keys(ids, keys)
+        self.written(self.shard.delete_payload_keys(ids, keys))
     }
 
     /// Deletes the points that pass `filter`; returns how many.
@@ -147,7 +157,7 @@ impl Collection {
     ///
     /// `Invalid` if the filter is beyond a limit, else as [`Collection::upsert`].
     pub fn delete_passing(&self, filter: &Filter) -> Result<u64> {
-        self.shard.delete_passing(filter).map_err(|e| self.named(e))
+        self.written(self.shard.delete_passing(filter)).map_err(|e| self.named(e))
     }
 
     /// Replaces the payload of the points that pass `filter`; returns how many. In batches, as [`Collection::delete_passing`]. An empty payload
@@ -157,7 +167,7 @@ impl Collection {
     ///
     /// As [`Collection::delete_passing`], and `Invalid` for a payload past the limits.
     pub fn replace_payload_passing(&self, filter: &Filter, payload: Object) -> Result<u64> {
-        self.shard.replace_payload_passing(filter, payload).map_err(|e| self.named(e))
+        self.written(self.shard.replace_payload_passing(filter, payload)).map_err(|e| self.named(e))
     }
 
     /// Sets the top-level keys of `changes` in the payload of the points that pass `filter`; returns how many. In batches, as
@@ -167,7 +177,7 @@ impl Collection {
     ///
     /// As [`Collection::replace_payload_passing`].
     pub fn merge_payload_passing(&self, filter: &Filter, changes: Object) -> Result<u64> {
-        self.shard.merge_payload_passing(filter, changes).map_err(|e| self.named(e))
+        self.written(self.shard.merge_payload_passing(filter, changes)).map_err(|e| self.named(e))
     }
 
     /// Removes `keys`, of the top level, from the payload of the points that pass `filter`; returns how many points pass. In batches, as
@@ -177,7 +187,7 @@ impl Collection {
     ///
     /// As [`Collection::delete_passing`].
     pub fn delete_payload_keys_passing(&self, filter: &Filter, keys: &[&str]) -> Result<u64> {
-        self.shard.delete_payload_keys_passing(filter, keys).map_err(|e| self.named(e))
+        self.written(self.shard.delete_payload_keys_passing(filter, keys)).map_err(|e| self.named(e))
     }
 
     /// Has an index of the values at `path` made, in the background; true if there was none. Filters use it as far as it is, and never need it.
@@ -200,7 +210,7 @@ impl Collection {
     /// `Exists` if there is one of another kind or with other options: drop it first. `Invalid` for what is no path and past the limits,
     /// else as [`Collection::upsert`].
     pub fn create_field_index(&self, path: &str, config: &FieldConfig) -> Result<bool> {
-        self.linking(self.shard.create_field_index(&parse_path(path)?, config))
+        self.changed(self.shard.create_field_index(&parse_path(path)?, config))
     }
 
     /// Has the indexes made that would answer `filter` ([`filter::suggested_indexes`](crate::filter::suggested_indexes)), in the background; returns
@@ -216,7 +226,7 @@ impl Collection {
             if self.shard.has_field_index(&path) {
                 continue;
             }
-            match self.linking(self.shard.create_field_index(&path, &kind.config())) {
+            match self.changed(self.shard.create_field_index(&path, &kind.config())) {
                 Ok(is_new) => created += usize::from(is_new),
                 // Another one was faster.
                 Err(error) if error.kind() == ErrorKind::Exists => {}
@@ -239,9 +249,7 @@ impl Collection {
     ///
     /// `Invalid` for what is no path, else as [`Collection::upsert`].
     pub fn drop_field_index(&self, path: &str) -> Result<bool> {
-        let dropped = self.shard.drop_field_index(&parse_path(path)?);
-        self.shared.wake_linkers();
-        dropped
+        self.changed(self.shard.drop_field_index(&parse_path(path)?))
     }
 
     /// The payload indexes, in the order in which they were made, how far each is, and what it takes.
@@ -405,6 +413,40 @@ impl Collection {
         self.shard.stats()
     }
 
+    /// How the collection is, in a word and in words: what is still to be done, or why it takes no writes.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` once the collection is closed or deleted.
+    pub fn status(&self) -> Result<Status> {
+        self.shard.check_open()?;
+        Ok(self.shard.status())
+    }
+
+    /// When segments are merged and by how many threads.
+    pub fn optimizers(&self) -> OptimizerConfig {
+        self.shard.optimizers()
+    }
+
+    /// Changes when segments are merged. Durable when this returns; the background goes by it from now on.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for what cannot be honoured, with the reason; else as [`Collection::flush`].
+    pub fn set_optimizers(&self, optimizers: OptimizerConfig) -> Result<()> {
+        self.changed(self.shard.set_optimizers(optimizers))
+    }
+
+    /// Changes how the vector `name` is indexed: what is sealed from now on, and the rest when it is merged or [rebuilt](Collection::rebuild).
+    /// Durable when this returns.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such vector, `Invalid` for settings outside the limits; else as [`Collection::flush`].
+    pub fn set_index(&self, name: &str, index: IndexConfig) -> Result<()> {
+        self.changed(self.shard.set_index(name, index))
+    }
+
     /// What can be read now, held still: everything asked of the view is true at one Seq, also once the collection is closed or
     /// deleted.
     pub fn view(&self) -> View {
@@ -457,7 +499,7 @@ impl Collection {
     ///
     /// `Full` without room (nothing is lost), `Unavailable` if the outcome is unknown.
     pub fn flush(&self) -> Result<()> {
-        self.shard.flush()
+        self.changed(self.shard.flush())
     }
 }
 

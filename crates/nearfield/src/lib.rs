@@ -38,39 +38,53 @@
 //!
 //! # Reading order
 //!
-//! `database`, `collection`, `catalog`, `options`, `tasks`, `reader`.
+//! `database`, `shared`, `slots`, `states`, `background`, `collection`, `catalog`, `options`, `tasks`, `reader`; `snapshots`, `restore`,
+//! `archive`.
 
 /// The example of the README is compiled with the tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
 
+mod archive;
+mod background;
 mod catalog;
 mod collection;
 mod database;
 pub mod filter;
 pub mod format;
 mod index;
+mod ledger;
 mod options;
 mod reader;
+mod restore;
+mod shared;
+mod slots;
+mod snapshots;
+mod states;
 mod tasks;
 
+pub use archive::{Archived, Uploaded};
 pub use collection::Collection;
 pub use database::Database;
 pub use index::{Breadth, Calibration, Index, IndexOptions, IndexStats, Quantization, SearchStats, Tier};
 pub use nearfield_collection::{
-    CollectionConfig, CollectionOptions, CountEstimate, Depth, Direction, DiskBytes, Durability, Error,
+    CollectionConfig, CollectionOptions, CountEstimate, Debt, Depth, Direction, DiskBytes, Durability, Error,
     ErrorKind, Explanation, FACET_BYTES_MAX, FacetHit, FieldConfig, FieldIndexInfo, FieldIndexState,
-    FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OrderBy, OrderValue, OrderedRecord,
-    PackedHit, PackedPayload, PartitionConfig, PayloadField, Plan, Point, Query, Record, Result,
-    SegmentExplanation, Stats, VectorConfig, Vectors, View, With, Work,
+    FieldKind, Group, Hit, IndexConfig, IndexMemory, NamedVectors, OptimizerConfig, OrderBy, OrderValue,
+    OrderedRecord, PackedHit, PackedPayload, PartitionConfig, PayloadField, Plan, Point, Query, Record,
+    Result, SegmentExplanation, Stats, Status, VectorConfig, VectorStats, Vectors, View, With, Work,
 };
 pub use nearfield_hnsw::GraphStats;
 pub use nearfield_payload::text::{Language, TextConfig, Tokenizer};
 pub use nearfield_types::{
-    Metric, NameError, Object, PointId, Score, Seq, UnknownMetric, Uuid, Value, ValueError, check_name,
-    limits,
+    Metric, NameError, Object, PointId, Progress, Score, Seq, UnknownMetric, Uuid, Value, ValueError,
+    check_name, limits,
 };
 pub use options::Options;
 pub use reader::Reader;
+pub use restore::{Replace, Restored};
+pub use snapshots::SnapshotPin;
+pub use snapshots::info::{SnapshotCollection, SnapshotFile, SnapshotInfo, SnapshotName};
+pub use states::CollectionState;
 pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};

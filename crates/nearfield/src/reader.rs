@@ -15,14 +15,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearfield_codec::Region;
-use nearfield_collection::{Error, ErrorKind, Result, View};
+use nearfield_collection::{Cell, Error, ErrorKind, ManifestCell, Result, View};
 use nearfield_platform::{
     Clock, Dir, Entry, File, Lock, LockError, LockKind, MemoryDir, RealDir, RealOptions,
 };
 use parking_lot::Mutex;
 
-use crate::database::{CATALOG_FOLDER, COLLECTIONS_FOLDER, Database};
+use crate::catalog::Catalog;
+use crate::database::Database;
 use crate::options::Options;
+use crate::shared::{CATALOG_FOLDER, COLLECTIONS_FOLDER, collection_folder};
+use crate::tasks::{Task, TaskFilter};
 
 /// How often the directory is taken down before a writer that leaves it no rest is reported.
 const TRIES: u32 = 200;
@@ -65,8 +68,18 @@ impl Reader {
     ///
     /// [`ErrorKind::NotFound`] if there is none.
     pub fn open(path: impl AsRef<Path>) -> Result<Reader> {
+        Reader::open_trusting(path, false)
+    }
+
+    /// As [`Reader::open`], also on file systems that are not known to keep their promises if `allow_unsupported_fs` says so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::open`].
+    pub fn open_trusting(path: impl AsRef<Path>, allow_unsupported_fs: bool) -> Result<Reader> {
         let place = path.as_ref().display().to_string();
-        let dir = RealDir::open_with(path.as_ref(), RealOptions::default()).map_err(|e| match e.kind() {
+        let options = RealOptions { allow_unsupported_fs, ..RealOptions::default() };
+        let dir = RealDir::open_with(path.as_ref(), options).map_err(|e| match e.kind() {
             IoKind::NotFound => Error::new(ErrorKind::NotFound, format!("there is no database at '{place}'")),
             _ => Error::io(format!("opening '{place}'"), e),
         })?;
@@ -102,7 +115,25 @@ impl Reader {
     ///
     /// [`ErrorKind::NotFound`]; [`ErrorKind::Corrupt`] if its stored bytes are damaged.
     pub fn view(&self, name: &str) -> Result<View> {
-        self.look(|db| Ok(db.collection(name)?.view()))
+        self.look_at(name, |db| Ok(db.collection(name)?.view()))
+    }
+
+    /// The tasks that `filter` means, the newest first, as their writer last wrote them down: which there are and how they ended, not how far
+    /// those are that run.
+    ///
+    /// # Errors
+    ///
+    /// What reading met.
+    pub fn tasks(&self, filter: &TaskFilter) -> Result<Vec<Task>> {
+        let mut filter = filter.clone();
+        if let Some(name) = &mut filter.collection
+            && let Some((target, _)) = self.catalog()?.resolve(name)
+        {
+            *name = target.to_owned();
+        }
+        let mut tasks = crate::tasks::written(&self.dir)?;
+        tasks.retain(|task| filter.matches(task));
+        Ok(tasks)
     }
 
     /// Opens the database in memory, over what is in the directory, and asks it; views outlive it, and what `ask` writes is forgotten with
@@ -112,9 +143,22 @@ impl Reader {
     ///
     /// As [`Reader::view`], and those of `ask`; [`ErrorKind::Busy`] if the catalog is rewritten all the time.
     pub fn look<T>(&self, ask: impl Fn(&Database) -> Result<T>) -> Result<T> {
+        self.look_beside(None, ask)
+    }
+
+    /// As [`Reader::look`], at one collection: the others are known by name and cannot be opened. Costs nothing for the others.
+    ///
+    /// # Errors
+    ///
+    /// As [`Reader::look`].
+    pub fn look_at<T>(&self, name: &str, ask: impl Fn(&Database) -> Result<T>) -> Result<T> {
+        self.look_beside(Some(name), ask)
+    }
+
+    fn look_beside<T>(&self, only: Option<&str>, ask: impl Fn(&Database) -> Result<T>) -> Result<T> {
         let mut looks = LOOKS;
         loop {
-            let overlay = Arc::new(Overlay::new(self.pin()?));
+            let overlay = Arc::new(Overlay::new(self.pin(only)?));
             let options = Options { background: false, create: false, ..Options::default() };
             let asked = Database::open_in(Arc::clone(&overlay) as Arc<dyn Dir>, &self.place, options)
                 .and_then(|db| {
@@ -136,10 +180,40 @@ impl Reader {
         }
     }
 
-    /// Takes the directory down, with one catalog.
-    fn pin(&self) -> Result<Pinned> {
+    /// The catalog as it is now.
+    fn catalog(&self) -> Result<Catalog> {
+        let cell = ManifestCell::new(Arc::clone(&self.dir), CATALOG_FOLDER);
         for _ in 0..TRIES {
-            let pinned = Pinned::of(&*self.dir, &[CATALOG_FOLDER, COLLECTIONS_FOLDER])
+            match cell.read() {
+                Ok(Some(value)) => {
+                    let decoded = Catalog::decode(&value.bytes).map_err(|e| {
+                        Error::caused(ErrorKind::Corrupt, "the catalog is whole but not understood", e)
+                    });
+                    return decoded.map(|(catalog, _)| catalog);
+                }
+                Ok(None) => return Ok(Catalog::default()),
+                // The writer removed the file that was to be read.
+                Err(error) if error.kind() == ErrorKind::Corrupt => self.clock.sleep(PAUSE),
+                Err(error) => return Err(error),
+            }
+        }
+        cell.read().and_then(|_| Err(self.restless()))
+    }
+
+    fn restless(&self) -> Error {
+        Error::new(ErrorKind::Busy, format!("'{}' is rewritten all the time: try again later", self.place))
+    }
+
+    /// Takes the directory down, with one catalog: all collections, or only what a name means.
+    fn pin(&self, only: Option<&str>) -> Result<Pinned> {
+        for _ in 0..TRIES {
+            let mut wanted = vec![CATALOG_FOLDER.to_owned()];
+            match only.map(|name| Ok(self.catalog()?.resolve(name).map(|(_, uuid)| collection_folder(uuid))))
+            {
+                None => wanted.push(COLLECTIONS_FOLDER.to_owned()),
+                Some(folder) => wanted.extend(folder?),
+            }
+            let pinned = Pinned::of(&*self.dir, &wanted)
                 .and_then(|pinned| Ok(pinned.is_of_one_moment(&*self.dir)?.then_some(pinned)));
             match pinned {
                 Ok(Some(pinned)) => return Ok(pinned),
@@ -150,29 +224,50 @@ impl Reader {
             }
             self.clock.sleep(PAUSE);
         }
-        let context = format!("'{}' is rewritten all the time: try again later", self.place);
-        Err(Error::new(ErrorKind::Busy, context))
+        Err(self.restless())
     }
 }
 
 /// The bytes of a directory, taken down file by file.
 #[derive(Debug, Default)]
-struct Pinned {
+pub(crate) struct Pinned {
     /// What is in each folder.
     folders: BTreeMap<String, Vec<Entry>>,
     files: BTreeMap<String, Region>,
 }
 
 impl Pinned {
+    /// These files, by their paths, and no others.
+    pub(crate) fn of_files(files: BTreeMap<String, Region>) -> Pinned {
+        let mut folders: BTreeMap<String, BTreeMap<String, Entry>> = BTreeMap::new();
+        folders.entry(String::new()).or_default();
+        for (path, bytes) in &files {
+            let (mut inner, mut is_dir, mut len) = (path.as_str(), false, bytes.len() as u64);
+            while !inner.is_empty() {
+                let (folder, name) = inner.rsplit_once('/').unwrap_or(("", inner));
+                let entry = Entry { name: name.to_owned(), is_dir, len };
+                folders.entry(folder.to_owned()).or_default().insert(name.to_owned(), entry);
+                (inner, is_dir, len) = (folder, true, 0);
+            }
+        }
+        let listed =
+            |(path, entries): (String, BTreeMap<String, Entry>)| (path, entries.into_values().collect());
+        Pinned { folders: folders.into_iter().map(listed).collect(), files }
+    }
+
     /// Reads every file in these folders: sealed ones are mapped, the others copied. What else lies in the directory is left alone, and so
     /// is what a writer has not finished.
-    fn of(dir: &dyn Dir, folders: &[&str]) -> io::Result<Pinned> {
+    fn of<S: AsRef<str>>(dir: &dyn Dir, folders: &[S]) -> io::Result<Pinned> {
         let mut pinned = Pinned::default();
-        let top = dir.list("")?;
-        let known = |entry: &Entry| entry.is_dir && folders.contains(&&*entry.name);
-        let top: Vec<Entry> = top.into_iter().filter(known).collect();
-        let mut open: Vec<String> = top.iter().map(|entry| entry.name.clone()).collect();
-        pinned.folders.insert(String::new(), top);
+        pinned.folders.insert(String::new(), Vec::new());
+        let mut open = Vec::new();
+        for folder in folders.iter().map(AsRef::as_ref) {
+            let (above, name) = folder.rsplit_once('/').unwrap_or(("", folder));
+            if dir.list(above)?.iter().any(|entry| entry.is_dir && entry.name == name) {
+                pinned.reach(folder);
+                open.push(folder.to_owned());
+            }
+        }
         while let Some(folder) = open.pop() {
             let mut entries = dir.list(&folder)?;
             if folder.ends_with("/staging") {
@@ -192,6 +287,20 @@ impl Pinned {
             pinned.folders.insert(folder, entries);
         }
         Ok(pinned)
+    }
+
+    /// Lets a folder, and those above it, be seen.
+    fn reach(&mut self, folder: &str) {
+        let mut at = 0;
+        for part in folder.split('/') {
+            let above = folder[..at].trim_end_matches('/').to_owned();
+            let inside = self.folders.entry(above).or_default();
+            if !inside.iter().any(|entry| entry.name == part) {
+                inside.push(Entry { name: part.to_owned(), is_dir: true, len: 0 });
+                inside.sort_by(|a, b| a.name.cmp(&b.name));
+            }
+            at += part.len() + 1;
+        }
     }
 
     /// True if every manifest that was there is the one that is there now: logs and segments belong to what was read.
@@ -226,7 +335,7 @@ fn inside(folder: &str, name: &str) -> String {
 
 /// A directory whose changes stay in memory: what was made here lies over what is below, and what was removed here is hidden.
 #[derive(Debug)]
-struct Overlay {
+pub(crate) struct Overlay {
     above: Arc<MemoryDir>,
     below: Pinned,
     hidden: Mutex<BTreeSet<String>>,
@@ -235,11 +344,11 @@ struct Overlay {
 }
 
 impl Overlay {
-    fn new(below: Pinned) -> Overlay {
+    pub(crate) fn new(below: Pinned) -> Overlay {
         Overlay { above: MemoryDir::new(), below, hidden: Mutex::default(), frozen: AtomicBool::new(false) }
     }
 
-    fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         self.frozen.store(true, Ordering::Release);
     }
 
@@ -414,7 +523,7 @@ mod tests {
 
     #[test]
     fn it_is_a_directory_like_any_other() {
-        conformance::dir(&|| Arc::new(Overlay::new(Pinned::of(&*MemoryDir::new(), &[]).unwrap())));
+        conformance::dir(&|| Arc::new(Overlay::new(Pinned::of::<&str>(&*MemoryDir::new(), &[]).unwrap())));
     }
 
     fn below() -> Arc<MemoryDir> {

@@ -14,7 +14,7 @@
 //!
 //! # Reading order
 //!
-//! This file (what is seen from outside), `record` (what is written down), `board` (who waits, who runs), `kinds` (the work that this crate
+//! This file (what is seen from outside), `record` and `store` (what is written down), `table` and `board` (who waits, who runs), `kinds` (the work that this crate
 //! knows itself).
 
 use std::fmt;
@@ -29,9 +29,12 @@ use crate::database::Database;
 pub(crate) mod board;
 mod kinds;
 mod record;
+mod store;
+mod table;
 
 pub(crate) use board::{Board, Plan};
 pub(crate) use kinds::resume;
+pub(crate) use store::written;
 
 #[cfg(doc)]
 use crate::tasks::board::TASKS_AT_ONCE;

@@ -238,7 +238,7 @@ fn tenants_are_answered_like_brute_force_whatever_is_written() {
         db = open(Arc::clone(&dir) as Arc<dyn Dir>);
         c = db.collection("c").expect("opens");
         assert_eq!(db.repaired(), Vec::<String>::new());
-        assert_eq!(c.config(), &config());
+        assert_eq!(*c.config(), config());
         check(&c, &model, &format!("round {round}"));
     }
 }

@@ -12,9 +12,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nearfield_codec::Region;
 use rustix::fs::{
-    AtFlags, CWD, Dir as Folder, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat,
-    fallocate, fchmod, fdatasync, flock, fstat, fstatfs, fstatvfs, fsync, ftruncate, linkat, mkdirat, openat,
-    renameat, renameat_with, statat, unlinkat,
+    AtFlags, CWD, Dir as Folder, FallocateFlags, FileType, FlockOperation, Mode, OFlags, RenameFlags,
+    ResolveFlags, Stat, fallocate, fchmod, fdatasync, flock, fstat, fstatfs, fstatvfs, fsync, ftruncate,
+    linkat, mkdirat, openat, openat2, renameat, renameat_with, statat, unlinkat,
 };
 use rustix::io::{Errno, pread, pwrite, pwritev};
 
@@ -87,6 +87,14 @@ impl RealDir {
 
     /// Opens the folder at a checked path, following no link.
     fn folder(&self, path: &str) -> io::Result<OwnedFd> {
+        // In one call where the system can. What it refuses is tried part by part, which tells what is wrong with it.
+        let at_once = if path.is_empty() { "." } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        if parts(path).is_ok()
+            && let Ok(folder) = openat2(&self.root, at_once, FOLDER, Mode::empty(), resolve)
+        {
+            return Ok(folder);
+        }
         let root = openat(&self.root, ".", FOLDER, Mode::empty())?;
         parts(path)?
             .into_iter()

@@ -65,5 +65,5 @@ fn seen(db: &Database) -> nearfield::Result<(View, State, CollectionConfig)> {
     // In memory only: what was half written is not seen, and its writer may still be at it.
     batches::recover(db, &records)?;
     let state = State::find(db, records.name())?;
-    Ok((records.view(), state, records.config().clone()))
+    Ok((records.view(), state, CollectionConfig::clone(&records.config())))
 }

@@ -221,7 +221,7 @@ impl Store {
                 collection
             }
         };
-        let (dim, metric) = shape(collection.config())?;
+        let (dim, metric) = shape(&collection.config())?;
         wanted.check(dim, metric)?;
         batches::recover(&db, &collection)?;
         let state = State::find(&db, collection.name())?;
@@ -408,7 +408,7 @@ impl Store {
         }
         let name = next_name(&self.db);
         self.note_scratch(vec![name.clone(), old.name().to_owned()])?;
-        let new = self.db.create_collection(&name, old.config().clone())?;
+        let new = self.db.create_collection(&name, CollectionConfig::clone(&old.config()))?;
         let copied = copy(&old.view(), &new).and_then(|()| Ok(new.flush()?));
         if let Err(failure) = copied {
             self.db.delete_collection(&name)?;

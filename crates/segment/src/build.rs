@@ -1,49 +1,26 @@
-//! Building the index of rows that do not change: codes, graph, the last pass over it, and the measurement of what it finds.
+//! Building the index of rows that do not change: codes, graph, the last pass over it, and the measurement of what it finds (`trial`).
 //!
 //! It refuses to know where rows and files are: it reads a [`VectorStore`] and hands back what was built.
-//!
-//! # What is measured
-//!
-//! Some rows are hidden from the walks and used as queries; their true neighbours are found by looking at everything. Held-out
-//! rows are queries of the kind the data is made of; queries of another kind may find less at the same breadth.
-//!
-//! If codes of one plane lose recall against the vectors themselves, walks use both planes; if these lose it too, the vectors.
 
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use nearfield_ann::{
-    AdmitAll, AdmitIf, Budget, BySlot, Estimate, Flat, Hit, Scratch, Search, Stopped, TopK, VectorIndex,
-};
+use nearfield_ann::Stopped;
 use nearfield_codec::{Container, Region};
-use nearfield_hnsw::{Graph, GraphView, Linker};
-use nearfield_platform::on_threads;
-use nearfield_quant::{Codes, CodesWriter, GrowingCodes, SealedCodes, write_codes};
-use nearfield_types::{Metric, Slot};
+use nearfield_hnsw::{Graph, GraphView, Linker, Stage};
+use nearfield_quant::{CodeRow, Codec, Codes, CodesWriter, GrowingCodes, SealedCodes, write_codes};
+use nearfield_types::Slot;
 use nearfield_vectors::VectorStore;
 use parking_lot::Mutex;
 
-use crate::calibration::{Calibration, RECALL_MAX, Tier};
-use crate::error::SearchError;
-use crate::field::{Depth, Field, FieldAsk, length};
+use crate::calibration::Calibration;
 use crate::index::{IndexOptions, SealedIndex, Target};
 use crate::partitions::{BuiltPartition, Partition};
+use crate::trial::{Subject, Trial, measure};
 
-/// Rows that are hidden and asked for.
-const HELD_OUT: u32 = 200;
-/// Neighbours asked for.
-const NEIGHBOURS: usize = 10;
-/// The margins measured: each a third wider than the one before.
-const MARGINS: [f32; 18] = [
-    0.01, 0.014, 0.019, 0.026, 0.035, 0.046, 0.062, 0.082, 0.11, 0.15, 0.2, 0.26, 0.35, 0.46, 0.62, 0.82,
-    1.1, 1.5,
-];
-/// Codes may lose so much recall against the vectors, in walks as broad as this.
-const LOSS_MAX: f32 = 0.01;
-const COMPARED_AT: Depth = Depth::Breadth(112);
 /// Rows read at a time while encoding.
-const READ_ROWS: u32 = 64;
+pub(crate) const READ_ROWS: u32 = 64;
 const SAMPLE_ROWS: u32 = 4_096;
 
 /// What a build is doing.
@@ -70,6 +47,22 @@ pub struct Source<'a> {
     pub moved: &'a (dyn Fn(Slot) -> Option<Slot> + Sync),
 }
 
+/// What finished indexes leave to the index of rows that come from them.
+pub struct Inheritance<'a> {
+    /// Their graphs, the largest first, built with the same parameters as the new one.
+    pub graphs: &'a [Source<'a>],
+    /// Their codes.
+    pub codes: Option<CodeSource<'a>>,
+}
+
+/// Codes that are copied.
+pub struct CodeSource<'a> {
+    /// What made them, and makes those that are missing.
+    pub codec: &'a Arc<Codec>,
+    /// The code of a row; `None` where there is none of this codec.
+    pub code: &'a (dyn Fn(Slot) -> Option<CodeRow<'a>> + Sync),
+}
+
 /// What a build made.
 pub struct Built {
     /// The codes and what adds to them, where there are any.
@@ -94,10 +87,10 @@ impl Built {
 }
 
 /// Codes that are held by others too.
-struct Shared(Arc<GrowingCodes>);
+pub(crate) struct Shared(pub(crate) Arc<GrowingCodes>);
 
 impl Codes for Shared {
-    fn codec(&self) -> &Arc<nearfield_quant::Codec> {
+    fn codec(&self) -> &Arc<Codec> {
         self.0.codec()
     }
 
@@ -128,31 +121,157 @@ pub fn build(
     watch: &Watch<'_>,
 ) -> Result<Built, Stopped> {
     let codes = encode(rows, options, epoch, watch)?;
-    let built = Built {
-        codes,
-        graph: Graph::new(options.graph(rows.shape().metric())),
-        calibration: Calibration::default(),
+    let mut work = Work::new(rows, codes, options, threads, watch);
+    let sources = source.map_or(&[][..], std::slice::from_ref);
+    let taken = work.take_over(sources)?;
+    work.link(&taken)?;
+    work.refine(0..rows.len())?;
+    work.finish()
+}
+
+/// Builds the index of `rows`, which come from several segments, out of the indexes of these. Rows of their graphs are not chosen anew
+/// save where they lost neighbours or gain some.
+///
+/// # Errors
+///
+/// As [`build`].
+///
+/// # Complexity
+///
+/// A row of the first graph costs a copy, one of the others about a fifth of what building costs, one of none as much as building.
+pub fn build_merged(
+    rows: &dyn VectorStore,
+    inheritance: &Inheritance<'_>,
+    options: &IndexOptions,
+    epoch: u32,
+    threads: usize,
+    watch: &Watch<'_>,
+) -> Result<Built, Stopped> {
+    let codes = match &inheritance.codes {
+        Some(source) => Some(copy_codes(rows, source, watch)?),
+        None => encode(rows, options, epoch, watch)?,
     };
-    let mut linkers = Vec::new();
-    let packed = built.codes().and_then(pack);
-    let codes = packed.as_ref().map(|codes| codes as &dyn Codes);
-    let target = Target { rows, codes: codes.or(built.codes()), first: 0 };
-    let first = match source {
-        Some(source) => take_over(&built.graph, &target, source)?,
-        None => Vec::new(),
-    };
-    let len = rows.len();
-    let counted = |phase| Progress { watch, phase, done: AtomicU32::new(0), all: len };
-    let link = counted(BuildPhase::Link);
-    target.each(0..len, threads, &mut linkers, &|slot, scorers, linker| {
-        if !first.get(slot.index()).is_some_and(|&taken| taken) {
-            built.graph.link(slot, scorers, linker)?;
+    let mut work = Work::new(rows, codes, options, threads, watch);
+    let taken = work.take_over(inheritance.graphs)?;
+    work.link(&taken)?;
+    let fresh = (0..rows.len()).filter(|&slot| !is_taken(&taken, Slot(slot)));
+    let fresh: Vec<u32> = fresh.collect();
+    match fresh.len() {
+        0 => work.progress(BuildPhase::Refine).all_done()?,
+        // So many change nearly every row.
+        many if many > rows.len() as usize / 4 => work.refine(0..rows.len())?,
+        _ => work.refine(fresh.into_iter())?,
+    }
+    work.finish()
+}
+
+fn is_taken(taken: &[bool], slot: Slot) -> bool {
+    taken.get(slot.index()).is_some_and(|&taken| taken)
+}
+
+/// A build under way.
+struct Work<'a> {
+    rows: &'a dyn VectorStore,
+    built: Built,
+    /// The codes in one piece, which are scored faster.
+    packed: Option<SealedCodes>,
+    linkers: Vec<Linker>,
+    threads: usize,
+    watch: &'a Watch<'a>,
+}
+
+impl<'a> Work<'a> {
+    fn new(
+        rows: &'a dyn VectorStore,
+        codes: Option<(CodesWriter, Arc<GrowingCodes>)>,
+        options: &IndexOptions,
+        threads: usize,
+        watch: &'a Watch<'a>,
+    ) -> Work<'a> {
+        let graph = Graph::new(options.graph(rows.shape().metric()));
+        let built = Built { codes, graph, calibration: Calibration::default() };
+        let packed = built.codes().and_then(pack);
+        Work { rows, built, packed, linkers: Vec::new(), threads, watch }
+    }
+
+    fn progress(&self, phase: BuildPhase) -> Progress<'a> {
+        Progress { watch: self.watch, phase, done: AtomicU32::new(0), all: self.rows.len() }
+    }
+
+    /// Takes the nodes of `sources` over; returns which slots are linked then. Graphs of other parameters are left aside.
+    fn take_over(&mut self, sources: &[Source<'_>]) -> Result<Vec<bool>, Stopped> {
+        let mut taken = vec![false; if sources.is_empty() { 0 } else { self.rows.len() as usize }];
+        let link = self.progress(BuildPhase::Link);
+        let Work { rows, built, packed, linkers, threads, .. } = self;
+        let target = target(*rows, built, packed.as_ref());
+        let linkers = Mutex::new(linkers);
+        for source in sources.iter().filter(|source| source.graph.params() == built.graph.params()) {
+            let each = |stage: Stage, count: u32, step: &nearfield_hnsw::Step<'_>| {
+                target.each_number(0..count, *threads, &mut linkers.lock(), &|at, scorers, linker| {
+                    step(at, scorers, linker)?;
+                    match stage {
+                        Stage::Choose => link.one(),
+                        // The others are short, and may be given up too.
+                        _ if at.is_multiple_of(1_024) => link.more(0),
+                        _ => Ok(()),
+                    }
+                })
+            };
+            let adopted = built.graph.adopt(source.graph, source.moved, &each)?;
+            adopted.slots.iter().for_each(|slot| taken[slot.index()] = true);
+            link.more(adopted.slots.len() as u32 - adopted.chosen.min(adopted.slots.len() as u32))?;
         }
-        link.one()
-    })?;
-    refine(&built.graph, &target, threads, &mut linkers, &counted(BuildPhase::Refine))?;
-    let calibration = measure(rows, &built, threads, &counted(BuildPhase::Measure))?;
-    Ok(Built { calibration, ..built })
+        Ok(taken)
+    }
+
+    /// Links every row that was not taken over.
+    fn link(&mut self, taken: &[bool]) -> Result<(), Stopped> {
+        let link = self.progress(BuildPhase::Link);
+        link.done.store(taken.iter().filter(|&&taken| taken).count() as u32, Ordering::Relaxed);
+        let Work { rows, built, packed, linkers, threads, .. } = self;
+        let target = target(*rows, built, packed.as_ref());
+        target.each(0..rows.len(), *threads, linkers, &|slot, scorers, linker| {
+            if is_taken(taken, slot) {
+                return Ok(());
+            }
+            built.graph.link(slot, scorers, linker)?;
+            link.one()
+        })
+    }
+
+    /// The last pass, over these slots and those that they come to be named by.
+    fn refine(&mut self, slots: impl Iterator<Item = u32>) -> Result<(), Stopped> {
+        let progress = self.progress(BuildPhase::Refine);
+        let Work { rows, built, packed, linkers, threads, .. } = self;
+        let slots: Vec<u32> = slots.filter(|&slot| rows.is_present(Slot(slot))).collect();
+        let target = target(*rows, built, packed.as_ref());
+        let pass = built.graph.refine();
+        target.each_number(0..slots.len() as u32, *threads, linkers, &|at, scorers, linker| {
+            pass.forward(Slot(slots[at as usize]), scorers, linker)?;
+            progress.one()
+        })?;
+        let pass = pass.turn();
+        let targets = pass.targets();
+        target.each_number(0..targets.len() as u32, *threads, linkers, &|at, scorers, linker| {
+            pass.settle(targets[at as usize], scorers, linker)
+        })?;
+        progress.all_done()
+    }
+
+    /// Makes all rows reachable and measures what walks find.
+    fn finish(self) -> Result<Built, Stopped> {
+        let target = target(self.rows, &self.built, self.packed.as_ref());
+        target
+            .with_scorers(&mut |scorers| self.built.graph.reconnect(scorers, &mut Linker::new()).map(drop))?;
+        let measured = self.progress(BuildPhase::Measure);
+        let calibration = measure(self.rows, &self.built, self.threads, &measured)?;
+        Ok(Built { calibration, ..self.built })
+    }
+}
+
+fn target<'a>(rows: &'a dyn VectorStore, built: &'a Built, packed: Option<&'a SealedCodes>) -> Target<'a> {
+    let packed = packed.map(|codes| codes as &dyn Codes);
+    Target { rows, codes: packed.or(built.codes()), first: 0 }
 }
 
 /// Builds a graph over each of these runs of the rows that `built` was built of, on the same codes. Slots of each are counted from its first
@@ -205,9 +324,9 @@ pub fn build_partitions(
 }
 
 /// Counts what is done and tells of it now and then.
-struct Progress<'a> {
-    watch: &'a Watch<'a>,
-    phase: BuildPhase,
+pub(crate) struct Progress<'a> {
+    pub(crate) watch: &'a Watch<'a>,
+    pub(crate) phase: BuildPhase,
     done: AtomicU32,
     all: u32,
 }
@@ -217,10 +336,20 @@ impl Progress<'_> {
     fn one(&self) -> Result<(), Stopped> {
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         if done.is_multiple_of(256) || done == self.all {
-            (self.watch)(self.phase, done, self.all)
+            (self.watch)(self.phase, done.min(self.all), self.all)
         } else {
             Ok(())
         }
+    }
+
+    /// So many more are done.
+    fn more(&self, count: u32) -> Result<(), Stopped> {
+        let done = self.done.fetch_add(count, Ordering::Relaxed) + count;
+        (self.watch)(self.phase, done.min(self.all), self.all)
+    }
+
+    fn all_done(&self) -> Result<(), Stopped> {
+        (self.watch)(self.phase, self.all, self.all)
     }
 }
 
@@ -251,6 +380,29 @@ fn encode(
     Ok(Some((writer, codes)))
 }
 
+/// Copies the codes that there are and makes those that are missing.
+fn copy_codes(
+    rows: &dyn VectorStore,
+    source: &CodeSource<'_>,
+    watch: &Watch<'_>,
+) -> Result<(CodesWriter, Arc<GrowingCodes>), Stopped> {
+    let (mut writer, codes) = GrowingCodes::create(Arc::clone(source.codec));
+    for slot in (0..rows.len()).map(Slot) {
+        match (source.code)(slot) {
+            Some(code) => {
+                writer.push_code(code);
+            }
+            None => read(rows, &[slot], &mut |row| {
+                writer.push(row);
+            })?,
+        }
+        if slot.0.is_multiple_of(256 * READ_ROWS) {
+            watch(BuildPhase::Encode, slot.0, rows.len())?;
+        }
+    }
+    Ok((writer, codes))
+}
+
 /// A copy in one piece, which is scored faster than chunks are. Where it cannot be had, the chunks do.
 fn pack(codes: &dyn Codes) -> Option<SealedCodes> {
     let written = write_codes(Vec::new(), codes.codec(), codes.len(), |slot| codes.row(Slot(slot)));
@@ -258,7 +410,7 @@ fn pack(codes: &dyn Codes) -> Option<SealedCodes> {
     SealedCodes::open(&Container::open(region, nearfield_quant::format::TAG).ok()?).ok()
 }
 
-fn read(
+pub(crate) fn read(
     rows: &dyn VectorStore,
     slots: &[Slot],
     visit: &mut dyn FnMut(Option<&[f32]>),
@@ -267,17 +419,6 @@ fn read(
         nearfield_platform::BlobError::Damaged(_) => Stopped::Damaged,
         _ => Stopped::Unreadable,
     })
-}
-
-/// Adopts the links of `source`; returns which slots are linked then.
-fn take_over(graph: &Graph, target: &Target<'_>, source: &Source<'_>) -> Result<Vec<bool>, Stopped> {
-    let mut taken = vec![false; target.rows.len() as usize];
-    target.with_scorers(&mut |scorers| {
-        let adopted = graph.adopt(source.graph, source.moved, scorers, &mut Linker::new())?;
-        adopted.slots.iter().for_each(|slot| taken[slot.index()] = true);
-        Ok(())
-    })?;
-    Ok(taken)
 }
 
 fn refine(
@@ -296,155 +437,4 @@ fn refine(
     let pass = pass.turn();
     target.each(slots, threads, linkers, &|slot, scorers, linker| pass.settle(slot, scorers, linker))?;
     target.with_scorers(&mut |scorers| graph.reconnect(scorers, &mut Linker::new()).map(drop))
-}
-
-/// Measures recall by margin, on the cheapest scores that lose nothing.
-fn measure(
-    rows: &dyn VectorStore,
-    built: &Built,
-    threads: usize,
-    progress: &Progress<'_>,
-) -> Result<Calibration, Stopped> {
-    let subject = Subject { rows, codes: built.codes(), graph: &built.graph, range: 0..rows.len() };
-    let trial = Trial::new(subject, threads)?;
-    (progress.watch)(progress.phase, 0, MARGINS.len() as u32)?;
-    let has_codes = built.codes.is_some();
-    let longest = if rows.shape().metric() == Metric::Dot { longest(rows)? } else { 0.0 };
-    let exact = Calibration { tier: Tier::Exact, has_codes, longest, points: Vec::new() };
-    if built.codes.is_none() {
-        return trial.curve(exact, threads, progress);
-    }
-    let wanted = trial.recall(&exact, COMPARED_AT, threads)? - LOSS_MAX;
-    for tier in [Tier::Coarse, Tier::Fine] {
-        let calibration = Calibration { tier, ..exact.clone() };
-        if trial.recall(&calibration, COMPARED_AT, threads)? >= wanted {
-            return trial.curve(calibration, threads, progress);
-        }
-    }
-    trial.curve(exact, threads, progress)
-}
-
-/// The length of the longest row.
-fn longest(rows: &dyn VectorStore) -> Result<f32, Stopped> {
-    let mut longest = 0.0_f32;
-    for first in (0..rows.len()).step_by(READ_ROWS as usize) {
-        let slots: Vec<Slot> = (first..rows.len().min(first + READ_ROWS)).map(Slot).collect();
-        read(rows, &slots, &mut |row| longest = longest.max(row.map_or(0.0, length)))?;
-    }
-    Ok(longest)
-}
-
-/// What is measured: a graph over a range of rows.
-struct Subject<'a> {
-    rows: &'a dyn VectorStore,
-    codes: Option<&'a dyn Codes>,
-    graph: &'a (dyn VectorIndex + Sync),
-    range: Range<u32>,
-}
-
-/// Hidden rows and what is nearest to them.
-struct Trial<'a> {
-    subject: Subject<'a>,
-    hidden: Vec<Slot>,
-    queries: Vec<Vec<f32>>,
-    truth: Vec<Vec<Hit>>,
-}
-
-/// One question of a trial, answered in a scratch.
-type AskOne<'f, 'a> = dyn Fn(&Trial<'a>, &[f32], &mut Scratch) -> Result<Vec<Hit>, SearchError> + Sync + 'f;
-
-impl<'a> Trial<'a> {
-    fn new(subject: Subject<'a>, threads: usize) -> Result<Trial<'a>, Stopped> {
-        let Subject { rows, range, .. } = &subject;
-        let len = range.end - range.start;
-        // A small set would lose too much of itself.
-        let wanted = HELD_OUT.min(len / 8).max(1);
-        let spread = range.clone().step_by(len.div_ceil(wanted).max(1) as usize).map(Slot);
-        let mut hidden: Vec<Slot> = spread.filter(|&slot| rows.is_present(slot)).collect();
-        hidden.truncate((len / 8) as usize);
-        let mut queries = Vec::new();
-        read(*rows, &hidden, &mut |row| queries.extend(row.map(<[f32]>::to_vec)))?;
-        let mut trial = Trial { subject, hidden, queries, truth: Vec::new() };
-        trial.truth = trial.ask_all(threads, &|trial, query, scratch| {
-            let Subject { rows, range, .. } = &trial.subject;
-            let estimate = Estimate { low: 0, likely: len.into(), high: len.into() };
-            let admit = AdmitIf::new(estimate, |slot| trial.hidden.binary_search(&slot).is_err());
-            let (mut scorer, budget) = (rows.scorer(query)?, Budget::unlimited());
-            let mut best = TopK::new(NEIGHBOURS, &BySlot);
-            let scan = Flat::range(Slot(range.start), Slot(range.end));
-            scan.search(Search::new(&mut *scorer, &admit, &budget), scratch, &mut best)?;
-            Ok(best.into_sorted())
-        })?;
-        Ok(trial)
-    }
-
-    /// The answers to all queries.
-    fn ask_all(&self, threads: usize, ask: &AskOne<'_, 'a>) -> Result<Vec<Vec<Hit>>, Stopped> {
-        let answers: Vec<Mutex<Vec<Hit>>> = self.queries.iter().map(|_| Mutex::default()).collect();
-        let (next, failed) = (AtomicU32::new(0), Mutex::new(None));
-        on_threads(threads, &|_| {
-            let mut scratch = Scratch::new();
-            while let Some(at) =
-                Some(next.fetch_add(1, Ordering::Relaxed) as usize).filter(|&at| at < answers.len())
-            {
-                match ask(self, &self.queries[at], &mut scratch) {
-                    Ok(hits) => *answers[at].lock() = hits,
-                    Err(SearchError::Stopped(stopped)) => *failed.lock() = Some(stopped),
-                    // A stored row is a legal query, and there is no filter.
-                    Err(_) => *failed.lock() = Some(Stopped::Damaged),
-                }
-            }
-        });
-        match failed.into_inner() {
-            Some(stopped) => Err(stopped),
-            None => Ok(answers.into_iter().map(Mutex::into_inner).collect()),
-        }
-    }
-
-    /// The share of true neighbours that walks of this depth find. Rows as near as the last of them are as good.
-    fn recall(&self, calibration: &Calibration, depth: Depth, threads: usize) -> Result<f32, Stopped> {
-        let found = self.ask_all(threads, &|trial, query, scratch| {
-            let field = Field {
-                rows: trial.subject.rows,
-                codes: trial.subject.codes,
-                graph: Some(trial.subject.graph),
-                linked: trial.subject.rows.len(),
-                calibration: Some(calibration),
-                longest: calibration.longest,
-                hidden: &trial.hidden,
-            };
-            let budget = Budget::unlimited();
-            let ask = FieldAsk { query, depth, admit: &AdmitAll, budget: &budget, bound: None };
-            let mut best = TopK::new(NEIGHBOURS, &BySlot);
-            field.search(&ask, scratch, &mut best).map(|_| best.into_sorted())
-        })?;
-        let (mut hit, mut all) = (0, 0);
-        for (found, truth) in found.iter().zip(&self.truth) {
-            let limit = truth.last().map_or(f32::MIN, |hit| hit.score);
-            hit += found.iter().filter(|found| found.score <= limit).count().min(truth.len());
-            all += truth.len();
-        }
-        Ok(hit as f32 / all.max(1) as f32)
-    }
-
-    /// Recall by margin, until it is as high as a search may ask for.
-    fn curve(
-        &self,
-        mut calibration: Calibration,
-        threads: usize,
-        progress: &Progress<'_>,
-    ) -> Result<Calibration, Stopped> {
-        if self.queries.is_empty() {
-            return Ok(calibration);
-        }
-        for (at, margin) in (1..).zip(MARGINS) {
-            (progress.watch)(progress.phase, at, MARGINS.len() as u32)?;
-            let recall = self.recall(&calibration, Depth::Margin(margin), threads)?;
-            calibration.note(margin, recall);
-            if recall > RECALL_MAX {
-                break;
-            }
-        }
-        Ok(calibration)
-    }
 }

@@ -25,7 +25,7 @@ use crate::calibration::{Calibration, Tier};
 use crate::error::SearchError;
 
 /// Below so many rows everything is scored: a walk would not be faster.
-pub(crate) const GRAPH_ROWS_MIN: u32 = 1_000;
+pub const GRAPH_ROWS_MIN: u32 = 1_000;
 /// This many times k go on to finer scores, and at least so many more; where coarse scores say little, up to the second pair.
 const KEEP_FACTOR: usize = 2;
 const KEEP_MORE: usize = 10;

@@ -20,8 +20,8 @@ use nearfield_vectors::{GrowingRows, GrowingWriter, PushError, VectorStore};
 use parking_lot::{Mutex, RwLock};
 
 use crate::changes::Changes;
-use crate::field::{Field, GRAPH_ROWS_MIN};
-use crate::index::{GrowingIndex, IndexOptions};
+use crate::field::Field;
+use crate::index::{GrowingIndex, IndexOptions, SealedIndex};
 use crate::patches::Row;
 use crate::payload_index::FieldSet;
 use crate::schema::Schema;
@@ -53,6 +53,8 @@ pub struct Growing {
     /// The index of each vector, once there are enough rows to choose codes by and to make a walk worth while.
     indexes: Vec<OnceLock<GrowingIndex>>,
     index_options: Vec<IndexOptions>,
+    /// So many rows are scanned before there is a graph.
+    graph_rows_min: AtomicU32,
     /// Held by whoever links, and while a graph is copied.
     linking: Mutex<()>,
     /// The writing ends of `rows`. Never contended: there is one writer.
@@ -84,6 +86,7 @@ impl Growing {
             heads: boxcar::Vec::new(),
             indexes: std::iter::repeat_with(OnceLock::new).take(schema.shapes().len()).collect(),
             index_options: schema.indexes().to_vec(),
+            graph_rows_min: AtomicU32::new(schema.graph_rows_min()),
             linking: Mutex::default(),
             rows,
             writers: Mutex::new(writers),
@@ -238,7 +241,7 @@ impl Growing {
     pub fn backlog(&self) -> u32 {
         let backlog = |(index, rows): (&OnceLock<GrowingIndex>, &Arc<GrowingRows>)| match index.get() {
             Some(index) => index.backlog(),
-            None if rows.len() >= GRAPH_ROWS_MIN => rows.len(),
+            None if rows.len() >= self.graph_rows_min() => rows.len(),
             None => 0,
         };
         self.indexes.iter().zip(&self.rows).map(backlog).max().unwrap_or(0)
@@ -254,12 +257,39 @@ impl Growing {
         let _one = self.linking.lock();
         let vectors = self.indexes.iter().zip(&self.rows).zip(&self.index_options);
         for ((index, rows), options) in vectors {
-            if rows.len() >= GRAPH_ROWS_MIN {
+            if index.get().is_some() || rows.len() >= self.graph_rows_min() {
                 let index = index.get_or_init(|| GrowingIndex::new(Arc::clone(rows), options));
                 index.catch_up(max, threads)?;
             }
         }
         Ok(self.backlog())
+    }
+
+    /// Rows that the graph of the vector at place `vector` holds.
+    pub fn linked_rows(&self, vector: usize) -> u32 {
+        let index = self.indexes.get(vector).and_then(OnceLock::get);
+        index.map_or(0, |index| index.rows().saturating_sub(index.backlog()))
+    }
+
+    /// Bytes that a search of the vector that is furthest behind scans for want of links: codes where there are some, else vectors.
+    pub fn backlog_bytes(&self) -> u64 {
+        let bytes = |(index, rows): (&OnceLock<GrowingIndex>, &Arc<GrowingRows>)| match index.get() {
+            Some(index) => u64::from(index.backlog()) * index.row_bytes(),
+            None if rows.len() >= self.graph_rows_min() => {
+                u64::from(rows.len()) * rows.shape().row_bytes() as u64
+            }
+            None => 0,
+        };
+        self.indexes.iter().zip(&self.rows).map(bytes).max().unwrap_or(0)
+    }
+
+    fn graph_rows_min(&self) -> u32 {
+        self.graph_rows_min.load(Ordering::Relaxed)
+    }
+
+    /// From now on there is a graph only where there are at least so many rows; one that was begun goes on.
+    pub fn graph_from(&self, rows: u32) {
+        self.graph_rows_min.store(rows, Ordering::Relaxed);
     }
 
     /// Bytes of memory held by codes and graphs.
@@ -272,6 +302,18 @@ impl Growing {
         let _nobody_links = self.linking.lock();
         let copy = |index: &OnceLock<GrowingIndex>| index.get().map(|index| GraphView::of(index.graph()));
         self.indexes.iter().map(copy).collect()
+    }
+
+    /// What serves for the index of the vector at place `vector`, with slots moved into `rows`, until it is built.
+    pub(crate) fn interim(
+        &self,
+        vector: usize,
+        moved: &[u32],
+        rows: &dyn VectorStore,
+        threads: usize,
+    ) -> Option<SealedIndex> {
+        let _nobody_links = self.linking.lock();
+        self.indexes.get(vector)?.get()?.interim(moved, rows, threads)
     }
 
     /// The rows of every vector.

@@ -20,6 +20,27 @@ use crate::format::{
 #[cfg(target_endian = "big")]
 compile_error!("sealed sections are cast in place and little-endian; this machine would misread them");
 
+/// Bytes are handed on in pieces of about this size: checksums and digests run at full speed from there on.
+const PIECE_BYTES: usize = 256 << 10;
+
+/// An id where it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IdRef<'a> {
+    Number(u64),
+    Uuid([u8; 16]),
+    String(&'a [u8]),
+}
+
+impl<'a> From<&'a PointId> for IdRef<'a> {
+    fn from(id: &'a PointId) -> IdRef<'a> {
+        match id {
+            PointId::Number(number) => IdRef::Number(*number),
+            PointId::Uuid(uuid) => IdRef::Uuid(*uuid.as_bytes()),
+            PointId::String(text) => IdRef::String(text.as_bytes()),
+        }
+    }
+}
+
 /// Writes the point map of `points`, which are (id, birth) in slot order. Ids must be distinct. O(n log n).
 ///
 /// # Errors
@@ -28,42 +49,77 @@ compile_error!("sealed sections are cast in place and little-endian; this machin
 pub(crate) fn write<W: Write>(points: &[(PointId, Seq)], sink: W) -> io::Result<(W, Summary)> {
     let mut order: Vec<u32> = (0..points.len() as u32).collect();
     order.sort_unstable_by(|&a, &b| points[a as usize].0.cmp(&points[b as usize].0));
-    let mut ranks = vec![0u32; points.len()];
+    let id = |slot: u32| IdRef::from(&points[slot as usize].0);
+    write_ordered(&order, id, |slot| points[slot as usize].1, sink)
+}
+
+/// Writes the point map of the slots in `order`, which is that of their ids. Four bytes of memory a slot.
+///
+/// # Errors
+///
+/// What the sink returns.
+pub(crate) fn write_ordered<'i, W: Write>(
+    order: &[u32],
+    id: impl Fn(u32) -> IdRef<'i>,
+    born: impl Fn(u32) -> Seq,
+    sink: W,
+) -> io::Result<(W, Summary)> {
+    let numbers = order.partition_point(|&slot| matches!(id(slot), IdRef::Number(_)));
+    let named = order.partition_point(|&slot| !matches!(id(slot), IdRef::String(_)));
+    let (uuids, strings) = (&order[numbers..named], &order[named..]);
+    let numbers = &order[..numbers];
+    let text = |slot: u32| if let IdRef::String(text) = id(slot) { text } else { &[] };
+    let mut file = Pieces { writer: ContainerWriter::new(sink, IDS_TAG)?, piece: Vec::new() };
+    let mut header = Encoder::new();
+    header
+        .u32(order.len() as u32)
+        .u32(numbers.len() as u32)
+        .u32(uuids.len() as u32)
+        .u32(strings.len() as u32);
+    file.section(SECTION_HEADER, [header.as_slice()])?;
+    let number = |&slot: &u32| if let IdRef::Number(number) = id(slot) { number } else { 0 };
+    file.section(SECTION_NUMBERS, numbers.iter().map(|slot| number(slot).to_le_bytes()))?;
+    let uuid = |&slot: &u32| if let IdRef::Uuid(uuid) = id(slot) { uuid } else { [0; 16] };
+    file.section(SECTION_UUIDS, uuids.iter().map(uuid))?;
+    let ends = strings.iter().scan(0u64, |end, &slot| {
+        *end += text(slot).len() as u64;
+        Some(end.to_le_bytes())
+    });
+    file.section(SECTION_STRING_ENDS, ends)?;
+    file.section(SECTION_STRINGS, strings.iter().map(|&slot| text(slot)))?;
+    file.section(SECTION_ORDER, order.iter().map(|slot| slot.to_le_bytes()))?;
+    let mut ranks = vec![0u32; order.len()];
     for (rank, &slot) in order.iter().enumerate() {
         ranks[slot as usize] = rank as u32;
     }
-    let (mut numbers, mut uuids) = (Vec::<u64>::new(), Vec::<[u8; 16]>::new());
-    let (mut ends, mut strings) = (Vec::<u64>::new(), Vec::<u8>::new());
-    for &slot in &order {
-        match &points[slot as usize].0 {
-            PointId::Number(number) => numbers.push(*number),
-            PointId::Uuid(uuid) => uuids.push(*uuid.as_bytes()),
-            PointId::String(text) => {
-                strings.extend_from_slice(text.as_bytes());
-                ends.push(strings.len() as u64);
+    file.section(SECTION_RANKS, ranks.iter().map(|rank| rank.to_le_bytes()))?;
+    file.section(SECTION_BIRTHS, (0..order.len() as u32).map(|slot| born(slot).0.to_le_bytes()))?;
+    file.writer.finish()
+}
+
+/// Sections written bit by bit.
+struct Pieces<W> {
+    writer: ContainerWriter<W>,
+    piece: Vec<u8>,
+}
+
+impl<W: Write> Pieces<W> {
+    fn section<B: AsRef<[u8]>>(&mut self, id: u32, parts: impl IntoIterator<Item = B>) -> io::Result<()> {
+        self.writer.section(id)?;
+        for part in parts {
+            self.piece.extend_from_slice(part.as_ref());
+            if self.piece.len() >= PIECE_BYTES {
+                self.flush()?;
             }
         }
+        self.flush()
     }
-    let births: Vec<u64> = points.iter().map(|(_, born)| born.0).collect();
 
-    let mut writer = ContainerWriter::new(sink, IDS_TAG)?;
-    let mut header = Encoder::new();
-    header.u32(points.len() as u32).u32(numbers.len() as u32).u32(uuids.len() as u32).u32(ends.len() as u32);
-    let sections: [(u32, &[u8]); 8] = [
-        (SECTION_HEADER, header.as_slice()),
-        (SECTION_NUMBERS, bytemuck::cast_slice(&numbers)),
-        (SECTION_UUIDS, bytemuck::cast_slice(&uuids)),
-        (SECTION_STRING_ENDS, bytemuck::cast_slice(&ends)),
-        (SECTION_STRINGS, &strings),
-        (SECTION_ORDER, bytemuck::cast_slice(&order)),
-        (SECTION_RANKS, bytemuck::cast_slice(&ranks)),
-        (SECTION_BIRTHS, bytemuck::cast_slice(&births)),
-    ];
-    for (id, bytes) in sections {
-        writer.section(id)?;
-        writer.write(bytes)?;
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.write(&self.piece)?;
+        self.piece.clear();
+        Ok(())
     }
-    writer.finish()
 }
 
 /// An open point map. All bytes were verified when it opened.
@@ -186,17 +242,27 @@ impl PointMap {
 
     /// The id at place `rank`.
     pub(crate) fn id_at_rank(&self, rank: u32) -> PointId {
+        match self.ref_at_rank(rank) {
+            IdRef::Number(number) => PointId::Number(number),
+            IdRef::Uuid(uuid) => PointId::Uuid(Uuid::from_bytes(uuid)),
+            IdRef::String(bytes) => {
+                PointId::from(std::str::from_utf8(bytes).expect("checked when the map was opened"))
+            }
+        }
+    }
+
+    /// The id at place `rank`, where it lies.
+    pub(crate) fn ref_at_rank(&self, rank: u32) -> IdRef<'_> {
         let at = rank as usize;
         let (numbers, uuids) = (cast::<u64>(&self.numbers), cast::<[u8; 16]>(&self.uuids));
         if let Some(&number) = numbers.get(at) {
-            return PointId::Number(number);
+            return IdRef::Number(number);
         }
         let at = at - numbers.len();
         if let Some(&uuid) = uuids.get(at) {
-            return PointId::Uuid(Uuid::from_bytes(uuid));
+            return IdRef::Uuid(uuid);
         }
-        let bytes = self.string_bytes(at - uuids.len());
-        PointId::from(std::str::from_utf8(bytes).expect("checked when the map was opened"))
+        IdRef::String(self.string_bytes(at - uuids.len()))
     }
 
     /// The place where `id` stands, or where it would stand. O(log rows).

@@ -14,7 +14,7 @@ use nearfield_ann::{
 use nearfield_hnsw::{Geometry, Graph, GraphView, Linker, Params, Scorers};
 use nearfield_platform::on_threads;
 use nearfield_quant::{
-    Choice, Codec, CodecConfig, Codes, CodesWriter, GrowingCodes, Precision, ScalarConfig, choose,
+    Choice, Codec, CodecConfig, Codes, CodesWriter, GrowingCodes, Precision, Quantizer, ScalarConfig, choose,
 };
 use nearfield_types::{Metric, Slot};
 use nearfield_vectors::{GrowingRows, RowBuildScorer, Shape, VectorStore, distance};
@@ -236,6 +236,19 @@ impl GrowingIndex {
         self.codes.as_deref().map(|codes| codes as &dyn Codes)
     }
 
+    /// Rows that there are.
+    pub(crate) fn rows(&self) -> u32 {
+        self.rows.len()
+    }
+
+    /// Bytes that a scan reads for a row.
+    pub(crate) fn row_bytes(&self) -> u64 {
+        match &self.codes {
+            Some(codes) => codes.codec().layout().bytes() as u64,
+            None => self.rows.shape().row_bytes() as u64,
+        }
+    }
+
     /// Rows that are not linked yet: searches scan them.
     pub fn backlog(&self) -> u32 {
         self.rows.len() - self.linked.load(Ordering::Acquire).min(self.rows.len())
@@ -330,25 +343,40 @@ impl Target<'_> {
         linkers: &mut Vec<Linker>,
         step: &Step<'_>,
     ) -> Result<(), Stopped> {
-        let threads = threads.clamp(1, slots.len().div_ceil(PORTION as usize).max(1));
+        self.each_number(slots, threads, linkers, &|slot, scorers, linker| {
+            if self.rows.is_present(Slot(self.first + slot)) {
+                step(Slot(slot), scorers, linker)
+            } else {
+                Ok(())
+            }
+        })
+    }
+
+    /// Calls `step` once for every one of `numbers`, on so many threads.
+    ///
+    /// With one thread the numbers come in order.
+    pub(crate) fn each_number(
+        &self,
+        numbers: Range<u32>,
+        threads: usize,
+        linkers: &mut Vec<Linker>,
+        step: &nearfield_hnsw::Step<'_>,
+    ) -> Result<(), Stopped> {
+        let threads = threads.clamp(1, numbers.len().div_ceil(PORTION as usize).max(1));
         linkers.resize_with(linkers.len().max(threads), Linker::new);
         let linkers: Vec<Mutex<&mut Linker>> = linkers.iter_mut().map(Mutex::new).collect();
-        let next = AtomicU64::new(slots.start.into());
+        let next = AtomicU64::new(numbers.start.into());
         let failed = Mutex::new(None);
         on_threads(threads, &|number| {
             let mut linker = linkers[number].lock();
             let done = self.with_scorers(&mut |scorers| {
                 loop {
                     let first = next.fetch_add(PORTION.into(), Ordering::Relaxed);
-                    let portion = first..(first + u64::from(PORTION)).min(slots.end.into());
+                    let portion = first..(first + u64::from(PORTION)).min(numbers.end.into());
                     if portion.is_empty() || failed.lock().is_some() {
                         return Ok(());
                     }
-                    for slot in portion.map(|slot| Slot(slot as u32)) {
-                        if self.rows.is_present(Slot(self.first + slot.0)) {
-                            step(slot, scorers, &mut linker)?;
-                        }
-                    }
+                    portion.into_iter().try_for_each(|number| step(number as u32, scorers, &mut linker))?;
                 }
             });
             if let Err(stopped) = done {
@@ -389,6 +417,8 @@ pub struct SealedIndex {
     graph: GraphView,
     calibration: Calibration,
     partitions: Partitions,
+    /// Rows from this one on are not in the graph and are scanned.
+    linked: u32,
 }
 
 impl SealedIndex {
@@ -398,7 +428,17 @@ impl SealedIndex {
         graph: GraphView,
         calibration: Calibration,
     ) -> SealedIndex {
-        SealedIndex { codes, graph, calibration, partitions: Partitions::default() }
+        SealedIndex { codes, graph, calibration, partitions: Partitions::default(), linked: u32::MAX }
+    }
+
+    /// The same, of whose rows only the first `linked` are in the graph.
+    pub(crate) fn linked_to(self, linked: u32) -> SealedIndex {
+        SealedIndex { linked, ..self }
+    }
+
+    /// How many of `rows` rows are in the graph.
+    pub(crate) fn linked(&self, rows: u32) -> u32 {
+        self.linked.min(rows)
     }
 
     /// The same, with graphs over partitions of its rows.
@@ -417,7 +457,7 @@ impl SealedIndex {
             rows,
             codes: self.codes.as_deref(),
             graph: Some(&self.graph),
-            linked: rows.len(),
+            linked: self.linked(rows.len()),
             calibration: Some(&self.calibration),
             longest: self.calibration.longest,
             hidden: &[],

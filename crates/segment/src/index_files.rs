@@ -3,6 +3,7 @@
 //! They are derived: whoever finds one damaged or missing builds it anew. So opening checks every byte unless told that it was
 //! checked before, and it refuses to repair.
 
+use std::fmt;
 use std::io;
 
 use nearfield_codec::{Container, Summary};
@@ -18,14 +19,39 @@ use crate::index::SealedIndex;
 use crate::partitions::{open_partitions, partitions_file};
 use crate::seal::write_file;
 
-/// The path of the codes of the vector at place `vector` inside a segment's folder.
-pub fn codes_file(vector: usize) -> String {
-    format!("codes-{vector}")
+/// Which index of a segment: that of which vector, and how many were written for it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IndexName {
+    /// The place of the vector in the schema.
+    pub vector: usize,
+    /// 0 for the first one. From 1 on it stands in the names of the files, so that the one before serves until this one is there.
+    pub generation: u32,
 }
 
-/// The path of the graph of the vector at place `vector` inside a segment's folder.
-pub fn graph_file(vector: usize) -> String {
-    format!("graph-{vector}")
+/// The first index of that vector.
+impl From<usize> for IndexName {
+    fn from(vector: usize) -> Self {
+        IndexName { vector, generation: 0 }
+    }
+}
+
+impl fmt::Display for IndexName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.generation {
+            0 => write!(f, "{}", self.vector),
+            generation => write!(f, "{}.{generation}", self.vector),
+        }
+    }
+}
+
+/// The path of the codes of an index inside a segment's folder.
+pub fn codes_file(name: impl Into<IndexName>) -> String {
+    format!("codes-{}", name.into())
+}
+
+/// The path of the graph of an index inside a segment's folder.
+pub fn graph_file(name: impl Into<IndexName>) -> String {
+    format!("graph-{}", name.into())
 }
 
 /// What a manifest says of the files of one index.
@@ -39,7 +65,7 @@ pub struct IndexFiles {
     pub partitions: Option<Summary>,
 }
 
-/// Writes codes and graph of the vector at place `vector` into `folder`, synced and read-only. Nobody links meanwhile. Graphs over
+/// Writes codes and graph of the index `name` into `folder`, synced and read-only. Nobody links meanwhile. Graphs over
 /// partitions come beside them: see [`write_partitions`](crate::write_partitions).
 ///
 /// # Errors
@@ -48,19 +74,20 @@ pub struct IndexFiles {
 pub fn write_index(
     dir: &dyn Dir,
     folder: &str,
-    vector: usize,
+    name: impl Into<IndexName>,
     codes: Option<&dyn Codes>,
     graph: &Graph,
     calibration: &Calibration,
 ) -> io::Result<IndexFiles> {
+    let name = name.into();
     let codes = codes.map(|codes| {
-        write_file(dir, &format!("{folder}/{}", codes_file(vector)), |sink| {
+        write_file(dir, &format!("{folder}/{}", codes_file(name)), |sink| {
             write_codes(sink, codes.codec(), codes.len(), |slot| codes.row(Slot(slot)))
                 .map_err(io::Error::other)
         })
     });
     let notes = calibration.encode();
-    let graph = write_file(dir, &format!("{folder}/{}", graph_file(vector)), |sink| {
+    let graph = write_file(dir, &format!("{folder}/{}", graph_file(name)), |sink| {
         nearfield_hnsw::format::write(graph, &notes, sink)
     })?;
     Ok(IndexFiles { codes: codes.transpose()?, graph, partitions: None })
@@ -79,12 +106,13 @@ pub fn write_index(
 pub fn open_index(
     dir: &dyn Dir,
     folder: &str,
-    vector: usize,
+    name: impl Into<IndexName>,
     shape: Shape,
     rows: u32,
     expected: Option<&IndexFiles>,
 ) -> Result<SealedIndex, (String, IndexError)> {
-    let path = format!("{folder}/{}", graph_file(vector));
+    let name = name.into();
+    let path = format!("{folder}/{}", graph_file(name));
     let (graph, calibration) =
         open_graph(dir, &path, rows, expected.map(|files| &files.graph)).map_err(|e| (path, e))?;
     let has_codes = match expected {
@@ -92,7 +120,7 @@ pub fn open_index(
         None => calibration.has_codes,
     };
     let codes = if has_codes {
-        let path = format!("{folder}/{}", codes_file(vector));
+        let path = format!("{folder}/{}", codes_file(name));
         let expected = expected.and_then(|files| files.codes.as_ref());
         Some(open_codes(dir, &path, shape, rows, expected).map_err(|e| (path, e))?)
     } else {
@@ -101,7 +129,7 @@ pub fn open_index(
     let codes = codes.map(|codes| Box::new(codes) as Box<dyn Codes>);
     let index = SealedIndex::new(codes, graph, calibration);
     let Some(expected) = expected.and_then(|files| files.partitions.as_ref()) else { return Ok(index) };
-    let path = format!("{folder}/{}", partitions_file(vector));
+    let path = format!("{folder}/{}", partitions_file(name));
     let partitions = open_partitions(dir, &path, rows, expected).map_err(|e| (path, e))?;
     Ok(index.with_partitions(partitions))
 }

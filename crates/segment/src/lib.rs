@@ -21,7 +21,7 @@
 //!
 //! # Reading order
 //!
-//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `partitions`, `format`.
+//! `segment` (the questions), `field` (the search of one vector), `index`, `build`, `trial`, `interim`, `growing`, `sealed`, `payload_index`, `selection` (`facet`, `ordered`), `changes` (`deaths`, `patches`, `deltas`), `ids`, `seal`, `merge`, `partitions`, `format`.
 
 mod build;
 mod calibration;
@@ -38,6 +38,8 @@ mod growing;
 mod ids;
 mod index;
 mod index_files;
+mod interim;
+mod merge;
 mod ordered;
 mod partitions;
 mod patches;
@@ -47,17 +49,21 @@ mod seal;
 mod sealed;
 mod segment;
 mod selection;
+mod trial;
 
-pub use build::{BuildPhase, Built, Source, Watch, build, build_partitions};
+pub use build::{
+    BuildPhase, Built, CodeSource, Inheritance, Source, Watch, build, build_merged, build_partitions,
+};
 pub use calibration::{Calibration, RECALL_MAX, RECALL_MIN, Tier};
 pub use deltas::Delta;
 pub use error::{IndexError, OpenError, SearchError};
 pub use facet::CountValue;
-pub use field::{Depth, Field, FieldAsk};
+pub use field::{Depth, Field, FieldAsk, GRAPH_ROWS_MIN};
 pub use filtered::{Filtering, Plan, Work};
 pub use growing::{Growing, NewPoint};
 pub use index::{GrowingIndex, IndexOptions, Quantization, SealedIndex};
-pub use index_files::{IndexFiles, codes_file, graph_file, open_index, write_index};
+pub use index_files::{IndexFiles, IndexName, codes_file, graph_file, open_index, write_index};
+pub use merge::{MergeError, Merged, Steps, merge};
 pub use ordered::{OrderAsk, OrderValue, Placed};
 pub use partitions::{BuiltPartition, PARTITION_GRAPH_ROWS, partitions_file, write_partitions};
 pub use patches::Row;

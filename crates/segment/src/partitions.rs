@@ -23,7 +23,7 @@ use crate::calibration::Calibration;
 use crate::error::{IndexError, OpenError, damaged};
 use crate::field::GRAPH_ROWS_MIN;
 use crate::format::{PARTITIONS_TAG, SECTION_GRAPHS, SECTION_HEADER};
-use crate::index_files::check;
+use crate::index_files::{IndexName, check};
 use crate::seal::write_file;
 use crate::sealed::Sealed;
 
@@ -38,13 +38,13 @@ const ENTRY_BYTES: usize = 4 + 4 + 8 + 8;
 /// Slots that are moved at a time.
 const PART: usize = 64;
 
-/// The path of the graphs over partitions of the vector at place `vector` inside a segment's folder.
-pub fn partitions_file(vector: usize) -> String {
-    format!("graph-{vector}-partitions")
+/// The path of the graphs over partitions of an index inside a segment's folder.
+pub fn partitions_file(name: impl Into<IndexName>) -> String {
+    format!("graph-{}-partitions", name.into())
 }
 
 /// What rows are ordered by when a segment is sealed.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Key {
     /// Nothing is there, or what cannot name a tenant: a list, an object, a fraction, a truth value.
     None,
@@ -109,7 +109,7 @@ pub struct BuiltPartition {
     pub(crate) graph: Vec<u8>,
 }
 
-/// Writes graphs over partitions of the vector at place `vector` into `folder`, synced and read-only.
+/// Writes graphs over partitions of the index `name` into `folder`, synced and read-only.
 ///
 /// # Errors
 ///
@@ -117,10 +117,10 @@ pub struct BuiltPartition {
 pub fn write_partitions(
     dir: &dyn Dir,
     folder: &str,
-    vector: usize,
+    name: impl Into<IndexName>,
     partitions: &[BuiltPartition],
 ) -> io::Result<Summary> {
-    write_file(dir, &format!("{folder}/{}", partitions_file(vector)), |sink| {
+    write_file(dir, &format!("{folder}/{}", partitions_file(name)), |sink| {
         let mut directory = Encoder::new();
         let mut at = 0u64;
         for BuiltPartition { rows, graph } in partitions {

@@ -4,6 +4,7 @@ use nearfield_hnsw::{EF_CONSTRUCTION_MAX, M_MAX, Params};
 use nearfield_payload::Path;
 use nearfield_vectors::Shape;
 
+use crate::field::GRAPH_ROWS_MIN;
 use crate::index::{IndexOptions, Quantization};
 
 /// Seeds levels and rotations: the same rows in the same order give the same graph.
@@ -15,19 +16,20 @@ pub struct Schema {
     shapes: Vec<Shape>,
     indexes: Vec<IndexOptions>,
     partition: Option<Path>,
+    graph_rows_min: u32,
 }
 
 impl Schema {
     /// These vectors, in this order, indexed as usual.
     pub fn new(shapes: Vec<Shape>) -> Self {
         let indexes = vec![IndexOptions::default(); shapes.len()];
-        Schema { shapes, indexes, partition: None }
+        Schema { shapes, indexes, partition: None, graph_rows_min: GRAPH_ROWS_MIN }
     }
 
     /// These vectors, in this order, each with the way it is indexed.
     pub fn indexed(vectors: impl IntoIterator<Item = (Shape, IndexOptions)>) -> Self {
         let (shapes, indexes) = vectors.into_iter().unzip();
-        Schema { shapes, indexes, partition: None }
+        Schema { shapes, indexes, partition: None, graph_rows_min: GRAPH_ROWS_MIN }
     }
 
     /// The same, with rows of one value at `path` put together when they are sealed.
@@ -35,6 +37,18 @@ impl Schema {
     pub fn partitioned(mut self, path: Option<Path>) -> Self {
         self.partition = path;
         self
+    }
+
+    /// The same, with a graph only where there are at least so many rows; [`GRAPH_ROWS_MIN`] is usual.
+    #[must_use]
+    pub fn graph_from(mut self, rows: u32) -> Self {
+        self.graph_rows_min = rows;
+        self
+    }
+
+    /// Segments of fewer rows are scanned.
+    pub fn graph_rows_min(&self) -> u32 {
+        self.graph_rows_min
     }
 
     /// Where the values are whose rows are put together.

@@ -58,6 +58,22 @@ impl Written {
         source.changes.carry(self.through, &self.moved, &target.changes);
     }
 
+    /// Lets searches of `target`, which was opened from the files written here, use what `source` has for an index until there is one. Returns
+    /// the graphs that could not be used so, in schema order, to be taken over by the indexes of what was written. O(rows) copies.
+    pub fn lend(&self, source: &Growing, target: &Sealed, threads: usize) -> Vec<Option<Heritage>> {
+        let mut heritage = Vec::new();
+        for vector in 0..source.rows().len() {
+            let interim = source.interim(vector, &self.moved, target.store(vector), threads);
+            let is_lent = interim.map(|interim| target.lend(vector, interim)).is_some();
+            heritage.push(is_lent);
+        }
+        if heritage.iter().all(|&is_lent| is_lent) {
+            return Vec::new();
+        }
+        let graphs = self.heritage(source).into_iter().zip(heritage);
+        graphs.map(|(graph, is_lent)| graph.filter(|_| !is_lent)).collect()
+    }
+
     /// The graphs that `source` has so far, in schema order, to be taken over by the indexes of what was written. O(rows) copies.
     pub fn heritage(&self, source: &Growing) -> Vec<Option<Heritage>> {
         let heritage = |graph| Heritage { graph, moved: Arc::clone(&self.moved) };

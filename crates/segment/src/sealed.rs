@@ -12,10 +12,11 @@ use nearfield_platform::Dir;
 use nearfield_types::{PointId, Seq, Slot};
 use nearfield_vectors::{SealedRows, VectorStore};
 
+use crate::build::Source;
 use crate::changes::Changes;
 use crate::deltas::Delta;
 use crate::error::{OpenError, damaged};
-use crate::field::{Field, GRAPH_ROWS_MIN};
+use crate::field::Field;
 use crate::format::{DELTA_TAG, IDS_TAG};
 use crate::ids::PointMap;
 use crate::index::SealedIndex;
@@ -42,8 +43,6 @@ struct Files {
     payload: SealedPayload,
     rows: Vec<SealedRows>,
     bytes: SegmentBytes,
-    /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
-    indexes: Vec<OnceLock<Indexed>>,
     /// The indexes of payload fields. Derived too, and they come and go.
     fields: FieldSet<FieldOnDisk>,
 }
@@ -51,7 +50,16 @@ struct Files {
 #[derive(Debug)]
 struct Indexed {
     index: Arc<SealedIndex>,
-    bytes: u64,
+    codes: u64,
+    graphs: u64,
+}
+
+impl Indexed {
+    fn new(index: SealedIndex, files: &IndexFiles) -> Indexed {
+        let [codes, partitions] =
+            [files.codes, files.partitions].map(|file| file.map_or(0, |file| file.length));
+        Indexed { index: Arc::new(index), codes, graphs: files.graph.length + partitions }
+    }
 }
 
 /// Bytes on disk by kind.
@@ -63,8 +71,19 @@ pub struct SegmentBytes {
     pub payload: u64,
     /// The point map.
     pub ids: u64,
-    /// Codes, graphs and field indexes.
-    pub index: u64,
+    /// Codes.
+    pub codes: u64,
+    /// Graphs, those over partitions included.
+    pub graphs: u64,
+    /// Indexes of payload fields.
+    pub fields: u64,
+}
+
+impl SegmentBytes {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.vectors + self.payload + self.ids + self.codes + self.graphs + self.fields
+    }
 }
 
 /// What a manifest says of the files of one segment.
@@ -82,7 +101,12 @@ pub struct SealedFiles {
 #[derive(Debug)]
 pub struct Sealed {
     files: Arc<Files>,
-    pub(crate) changes: Changes,
+    /// The index of each vector and its bytes on disk. Derived: attaching one changes how fast answers come.
+    indexes: Vec<Arc<OnceLock<Indexed>>>,
+    /// What serves until the index of a vector is built.
+    interim: Vec<Arc<OnceLock<SealedIndex>>>,
+    /// Shared by all that differ in their indexes alone: what the writer does to one happens to all.
+    pub(crate) changes: Arc<Changes>,
 }
 
 impl Sealed {
@@ -127,36 +151,77 @@ impl Sealed {
             vectors: files.vectors.iter().map(|summary| summary.length).sum(),
             payload: files.payload.length,
             ids: files.ids.length,
-            index: 0,
+            ..SegmentBytes::default()
         };
-        let indexes = std::iter::repeat_with(OnceLock::new).take(stores.len()).collect();
-        let fields = FieldSet::default();
-        Ok(Sealed { files: Arc::new(Files { ids, payload, rows: stores, bytes, indexes, fields }), changes })
+        let indexes = std::iter::repeat_with(Arc::default).take(stores.len()).collect();
+        let interim = std::iter::repeat_with(Arc::default).take(stores.len()).collect();
+        let files = Files { ids, payload, rows: stores, bytes, fields: FieldSet::default() };
+        Ok(Sealed { files: Arc::new(files), indexes, interim, changes: Arc::new(changes) })
     }
 
     /// Lets searches of the vector at place `vector` use `index`, which was built of these rows and lies in `files`. The first one
     /// stands.
     pub fn attach(&self, vector: usize, index: SealedIndex, files: &IndexFiles) {
-        let beside = [files.codes, files.partitions].into_iter().flatten().map(|file| file.length);
-        let bytes = files.graph.length + beside.sum::<u64>();
-        let _ = self.files.indexes[vector].set(Indexed { index: Arc::new(index), bytes });
+        let _ = self.indexes[vector].set(Indexed::new(index, files));
+    }
+
+    /// The same segment with another index of the vector at place `vector`: deaths and patches reach both. Readers of this one go on with the
+    /// index that it has.
+    #[must_use]
+    pub fn with_index(&self, vector: usize, index: SealedIndex, files: &IndexFiles) -> Sealed {
+        let mut indexes = self.indexes.clone();
+        indexes[vector] = Arc::new(OnceLock::from(Indexed::new(index, files)));
+        let mut interim = self.interim.clone();
+        interim[vector] = Arc::default();
+        Sealed { files: Arc::clone(&self.files), indexes, interim, changes: Arc::clone(&self.changes) }
+    }
+
+    /// Lets searches use `index` until there is one that was built of these rows.
+    pub(crate) fn lend(&self, vector: usize, index: SealedIndex) {
+        let _ = self.interim[vector].set(index);
+    }
+
+    /// Lets `work` use what serves until the index is built as the source of building it, if there is something.
+    pub fn with_interim<T>(&self, vector: usize, work: impl FnOnce(Option<&Source<'_>>) -> T) -> T {
+        match self.interim[vector].get() {
+            None => work(None),
+            Some(index) => work(Some(&Source { graph: index.graph(), moved: &Some })),
+        }
     }
 
     /// The index of the vector at place `vector`, if one was attached.
     pub fn indexed(&self, vector: usize) -> Option<&Arc<SealedIndex>> {
-        self.files.indexes[vector].get().map(|indexed| &indexed.index)
+        self.indexes[vector].get().map(|indexed| &indexed.index)
     }
 
     /// How many graphs over partitions there are.
     pub fn partition_graphs(&self) -> u64 {
-        let indexes = self.files.indexes.iter().filter_map(OnceLock::get);
-        indexes.map(|indexed| indexed.index.partitions().len() as u64).sum()
+        self.all_indexed().map(|indexed| indexed.index.partitions().len() as u64).sum()
     }
 
-    /// The vectors that lack an index. A segment so small that all of it is scanned lacks none.
-    pub fn unindexed(&self) -> Vec<usize> {
-        let worth = self.rows() >= GRAPH_ROWS_MIN;
+    fn all_indexed(&self) -> impl Iterator<Item = &Indexed> {
+        self.indexes.iter().filter_map(|index| index.get())
+    }
+
+    /// The vectors that lack an index. A segment of fewer rows than `rows_min`, which is scanned, lacks none.
+    pub fn unindexed(&self, rows_min: u32) -> Vec<usize> {
+        let worth = self.rows() >= rows_min;
         (0..self.files.rows.len()).filter(|&vector| worth && self.indexed(vector).is_none()).collect()
+    }
+
+    /// How many vectors a row may have.
+    pub(crate) fn vector_count(&self) -> usize {
+        self.files.rows.len()
+    }
+
+    /// Rows that a search of one of these vectors, which lack their index, scans, and the bytes of them: of that with the most.
+    pub fn scanned(&self, vectors: &[usize]) -> (u32, u64) {
+        let scan = |&vector: &usize| {
+            let linked = self.interim[vector].get().map_or(0, |index| index.linked(self.rows()));
+            let rows = self.rows() - linked;
+            (u64::from(rows) * self.store(vector).shape().row_bytes() as u64, rows)
+        };
+        vectors.iter().map(scan).max().map_or((0, 0), |(bytes, rows)| (rows, bytes))
     }
 
     /// The rows of the vector at place `vector`, for building an index.
@@ -166,13 +231,17 @@ impl Sealed {
 
     /// Bytes of memory held by indexes, file maps not counted.
     pub fn index_memory(&self) -> u64 {
-        self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.index.memory()).sum()
+        let built: u64 = self.all_indexed().map(|indexed| indexed.index.memory()).sum();
+        let lent: u64 = self.interim.iter().filter_map(|index| Some(index.get()?.memory())).sum();
+        built + lent
     }
 
     /// The same files with the patches that no reader at `through` or later can ask for left out.
     #[must_use]
     pub fn compacted(&self, through: Seq) -> Sealed {
-        Sealed { files: Arc::clone(&self.files), changes: self.changes.compacted(through) }
+        let changes = Arc::new(self.changes.compacted(through));
+        let (indexes, interim) = (self.indexes.clone(), self.interim.clone());
+        Sealed { files: Arc::clone(&self.files), indexes, interim, changes }
     }
 
     /// What a checkpoint at `through` must write for this segment.
@@ -195,11 +264,16 @@ impl Sealed {
         self.files.ids.rows()
     }
 
+    /// How many of the rows are visible at `seen`. O(deaths).
+    pub fn living(&self, seen: Seq) -> u64 {
+        self.count(seen)
+    }
+
     /// Bytes on disk by kind.
     pub fn bytes(&self) -> SegmentBytes {
-        let graphs: u64 =
-            self.files.indexes.iter().filter_map(OnceLock::get).map(|indexed| indexed.bytes).sum();
-        SegmentBytes { index: graphs + self.files.fields.bytes(), ..self.files.bytes }
+        let codes = self.all_indexed().map(|indexed| indexed.codes).sum();
+        let graphs = self.all_indexed().map(|indexed| indexed.graphs).sum();
+        SegmentBytes { codes, graphs, fields: self.files.fields.bytes(), ..self.files.bytes }
     }
 
     /// Bytes held in memory: the patches, until the segment is written anew.
@@ -265,7 +339,8 @@ impl Sealed {
     /// The rows of the vector at place `vector` and what makes searching them fast.
     pub(crate) fn field(&self, vector: usize) -> Field<'_> {
         let rows = self.store(vector);
-        match self.indexed(vector) {
+        let interim = || self.interim[vector].get();
+        match self.indexed(vector).map(|index| &**index).or_else(interim) {
             Some(index) => index.field(rows),
             None => Field::bare(rows),
         }

@@ -22,8 +22,9 @@ pub type Made = (Arc<dyn SnapshotStore>, Arc<ManualClock>);
 ///
 /// Where the store breaks the contract.
 pub fn store(make: &dyn Fn() -> Made) {
-    let cases: [fn(&dyn SnapshotStore, &ManualClock); 10] = [
+    let cases: [fn(&dyn SnapshotStore, &ManualClock); 11] = [
         objects_come_back,
+        streams_are_read_to_their_end_and_no_further,
         wrong_bytes_are_refused,
         names_change_by_compare_and_swap,
         names_are_any_text,
@@ -85,6 +86,24 @@ fn objects_come_back(store: &dyn SnapshotStore, _: &ManualClock) {
         assert_eq!(store.place(&object, &*other, "file").expect(FINE), Placed::Copied);
         assert_eq!(&other.open("file").expect(FINE)[..], bytes);
         assert!(store.place(&object, &*other, "file").is_err(), "the place is taken");
+    }
+}
+
+fn streams_are_read_to_their_end_and_no_further(store: &dyn SnapshotStore, _: &ManualClock) {
+    let hold = store.hold();
+    let object = Object::of(b"1234");
+    for expected in [Put::Copied, Put::There] {
+        let mut bytes = &b"1234rest"[..];
+        assert_eq!(store.put(&hold, &object, Source::Stream(&mut bytes)).expect(FINE), expected);
+        assert_eq!(bytes, b"rest");
+    }
+    assert!(has(store, b"1234"));
+    for wrong in [&b"123"[..], b"1235rest"] {
+        let mut bytes = wrong;
+        assert!(store.put(&hold, &object, Source::Stream(&mut bytes)).is_err());
+        let other = Object::of(b"5678");
+        assert!(store.put(&hold, &other, Source::Stream(&mut &wrong[..])).is_err());
+        assert!(!has(store, b"5678"));
     }
 }
 

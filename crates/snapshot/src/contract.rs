@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -61,13 +62,14 @@ impl Object {
 }
 
 /// Where the bytes of an object come from.
-#[derive(Clone, Copy, Debug)]
 pub enum Source<'a> {
     /// A finished, durable file of the directory that the store lies in. It is given a second name where the store can; otherwise the
     /// answer is [`Put::Refused`], quickly, and the caller hands in the bytes when it has time. Its digest is believed.
     File(&'a str),
     /// These bytes, which are compared with the digest.
     Bytes(&'a [u8]),
+    /// As many bytes as the object has, which are read and compared with the digest, also where the object is there already.
+    Stream(&'a mut dyn Read),
 }
 
 /// What became of a put.

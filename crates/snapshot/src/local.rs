@@ -9,7 +9,7 @@
 //! A hard link is a second name, not a second copy: damage to the file is damage to both.
 
 use std::collections::HashMap;
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -134,10 +134,9 @@ impl LocalStore {
     }
 
     /// Writes bytes as an object: whole and durable before it has its name.
-    fn copy_in(&self, object: &Object, bytes: &[u8]) -> Result<Put> {
+    fn copy_in(&self, object: &Object, bytes: &mut dyn Read) -> Result<Put> {
         if self.look(object)?.is_some() {
-            object.check("the bytes to be put", bytes)?;
-            return Ok(Put::There);
+            return hashed(object, bytes, |_, _| Ok(())).map(|()| Put::There);
         }
         let spare = copy(&*self.dir, &self.objects(), &self.spares, object, bytes)?;
         match self.dir.rename(&spare, &self.object_path(object.digest)) {
@@ -195,7 +194,11 @@ impl SnapshotStore for LocalStore {
         hold.keep(object.digest);
         match source {
             Source::File(path) => self.adopt(object, path),
-            Source::Bytes(bytes) => self.copy_in(object, bytes),
+            Source::Bytes(mut bytes) => {
+                object.check_length("the bytes to be put", bytes.len() as u64)?;
+                self.copy_in(object, &mut bytes)
+            }
+            Source::Stream(bytes) => self.copy_in(object, bytes),
         }
     }
 
@@ -213,7 +216,7 @@ impl SnapshotStore for LocalStore {
             }
         }
         let (folder, _) = path.rsplit_once('/').unwrap_or(("", path));
-        let spare = copy(dir, folder, &self.spares, object, &region)?;
+        let spare = copy(dir, folder, &self.spares, object, &mut &region[..])?;
         match dir.rename(&spare, path) {
             Ok(()) => Ok(Placed::Copied),
             Err(error) => {
@@ -325,9 +328,15 @@ fn cannot_link(error: &io::Error) -> bool {
     matches!(error.kind(), Unsupported | TooManyLinks | CrossesDevices | PermissionDenied)
 }
 
-/// Writes `bytes` to a new temporary file in `folder`, synced and sealed, while comparing them with the digest; answers its path.
-fn copy(dir: &dyn Dir, folder: &str, spares: &AtomicU64, object: &Object, bytes: &[u8]) -> Result<String> {
-    object.check_length("the bytes to be copied", bytes.len() as u64)?;
+/// Writes the bytes of an object to a new temporary file in `folder`, synced and sealed, while comparing them with the digest; answers
+/// its path.
+fn copy(
+    dir: &dyn Dir,
+    folder: &str,
+    spares: &AtomicU64,
+    object: &Object,
+    bytes: &mut dyn Read,
+) -> Result<String> {
     let (spare, file) = loop {
         let n = spares.fetch_add(1, Ordering::Relaxed) % SPARES_MAX;
         let name = format!("object-{n}.tmp");
@@ -337,27 +346,48 @@ fn copy(dir: &dyn Dir, folder: &str, spares: &AtomicU64, object: &Object, bytes:
             created => break (path, created?),
         }
     };
-    let write = || -> Result<()> {
-        let mut hasher = blake3::Hasher::new();
-        for (chunk, at) in bytes.chunks(CHUNK_BYTES).zip((0..).step_by(CHUNK_BYTES)) {
-            hasher.update(chunk);
-            file.write_at(at, &[chunk])?;
-        }
-        let found = Digest(*hasher.finalize().as_bytes());
-        if found != object.digest {
-            let path = format!("object {}", object.digest);
-            return Err(StoreError::damaged(&path, format_args!("the digest of its bytes is {found}")));
-        }
-        file.sync()?;
-        file.seal()?;
-        Ok(())
-    };
-    match write() {
+    let written = hashed(object, bytes, |at, chunk| file.write_at(at, &[chunk]))
+        .and_then(|()| Ok(file.sync().and_then(|()| file.seal())?));
+    match written {
         Ok(()) => Ok(spare),
         Err(error) => {
             // The first error is the one to report; a file that stays is removed at the next opening.
             let _ = dir.remove(&spare);
             Err(error)
+        }
+    }
+}
+
+/// Hands as many bytes as the object has to `visit`, piece by piece, and compares them with its digest. What comes after them is not read.
+fn hashed(
+    object: &Object,
+    bytes: &mut dyn Read,
+    mut visit: impl FnMut(u64, &[u8]) -> io::Result<()>,
+) -> Result<()> {
+    let mut hasher = blake3::Hasher::new();
+    let mut chunk = vec![0; usize::try_from(object.length).unwrap_or(usize::MAX).min(CHUNK_BYTES)];
+    let mut at = 0;
+    while at < object.length {
+        let wanted = usize::try_from(object.length - at).unwrap_or(usize::MAX).min(chunk.len());
+        let read = match bytes.read(&mut chunk[..wanted]) {
+            Ok(0) => {
+                return Err(StoreError::damaged(
+                    "the bytes to be put",
+                    format_args!("they end at offset {at}"),
+                ));
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            read => read?,
+        };
+        hasher.update(&chunk[..read]);
+        visit(at, &chunk[..read])?;
+        at += read as u64;
+    }
+    match Digest(*hasher.finalize().as_bytes()) {
+        found if found == object.digest => Ok(()),
+        found => {
+            let path = format!("object {}", object.digest);
+            Err(StoreError::damaged(&path, format_args!("the digest of its bytes is {found}")))
         }
     }
 }

@@ -80,7 +80,7 @@ pub use error::{Cause, LogError, Op};
 pub use log::FileLog;
 pub use options::{GENERATION_GAP, LogOptions, LogSizes, OPERATION_BYTES_MAX};
 pub use recover::{Report, Stop};
-pub use sync::FileSyncer;
+pub use sync::{FileSyncer, FinishedFile};
 pub use walk::{End, Evidence, Fault, FileScan, Frame, SEARCH_BUDGET_FACTOR, Walk, later_record, scan};
 pub use writer::FileLogWriter;
 

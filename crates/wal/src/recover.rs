@@ -27,6 +27,8 @@ pub(crate) struct LogFile {
     pub(crate) first: Seq,
     /// The last Seq up to its end; before `first` where it holds no frame.
     pub(crate) last: Seq,
+    /// No operation in it is later; `last` where that is not known.
+    pub(crate) last_operation: Seq,
     /// Where its frames end.
     pub(crate) bytes: u64,
 }
@@ -108,7 +110,12 @@ impl Scan {
         let mut scan = Scan {
             unneeded: unneeded
                 .iter()
-                .map(|&first| LogFile { first, last: options.flushed, bytes: 0 })
+                .map(|&first| LogFile {
+                    first,
+                    last: options.flushed,
+                    last_operation: options.flushed,
+                    bytes: 0,
+                })
                 .collect(),
             files: Vec::new(),
             stale: Vec::new(),
@@ -178,7 +185,7 @@ impl Scan {
         // All before this file is unneeded, whatever state it is in.
         let last = options.flushed;
         let before = self.files.drain(..).map(|file| file.first).chain(self.stale.drain(..));
-        self.unneeded.extend(before.map(|first| LogFile { first, last, bytes: 0 }));
+        self.unneeded.extend(before.map(|first| LogFile { first, last, last_operation: last, bytes: 0 }));
         (self.tip, self.last, self.frames) = (None, last, 0);
         Ok(Ok(header))
     }
@@ -195,7 +202,12 @@ impl Scan {
             self.frames += walk.frames();
         }
         self.durable = self.durable.max(walk.synced());
-        self.files.push(LogFile { first: header.first_seq, last: self.last, bytes: walk.at() });
+        self.files.push(LogFile {
+            first: header.first_seq,
+            last: self.last,
+            last_operation: self.last,
+            bytes: walk.at(),
+        });
         self.torn = matches!(end, End::Open(_)) && region[walk.at() as usize..].iter().any(|&byte| byte != 0);
         self.tip = Some(Tip {
             epoch: header.epoch,

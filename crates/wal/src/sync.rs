@@ -24,6 +24,26 @@ use crate::{Cause, LogError};
 /// Full files that may wait for a sync; each holds a descriptor.
 const WAITING_MAX: usize = 8;
 
+/// A file of the log that never changes again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FinishedFile {
+    /// Its name in the folder of the log.
+    pub name: String,
+    /// Its last Seq.
+    pub last: Seq,
+    /// Where its frames end; what follows are zeros.
+    pub bytes: u64,
+}
+
+/// A file that the writer has ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Filled {
+    pub(crate) last: Seq,
+    pub(crate) last_operation: Seq,
+    /// Where its frames end.
+    pub(crate) bytes: u64,
+}
+
 /// The [`Syncer`] of a file log; also what its writer shares with it.
 pub struct FileSyncer {
     dir: Arc<dyn Dir>,
@@ -98,22 +118,35 @@ impl FileSyncer {
         self.state.lock().appended = seq;
     }
 
-    /// The writer turned to `file`, named after `first`; what was written before went up to `last`. The name is durable already
-    /// if `named_durably`.
-    pub(crate) fn turned(&self, file: Arc<dyn File>, first: Seq, last: Seq, named_durably: bool) {
+    /// The writer turned to `file`, named after `first`, from one that is full. The name is durable already if `named_durably`.
+    pub(crate) fn turned(&self, file: Arc<dyn File>, first: Seq, full: Filled, named_durably: bool) {
         let mut state = self.state.lock();
-        state.fill(last);
+        state.fill(full);
         state.current = Some(file);
         state.names += 1;
         if named_durably {
             state.names_synced = state.names;
         }
-        state.files.push(LogFile { first, last: Seq::MAX, bytes: 0 });
+        state.files.push(LogFile { first, last: Seq::MAX, last_operation: Seq::MAX, bytes: 0 });
     }
 
-    /// The current file ended at `last` and no other was begun.
-    pub(crate) fn ended(&self, last: Seq) {
-        self.state.lock().fill(last);
+    /// The current file is full and no other was begun.
+    pub(crate) fn ended(&self, full: Filled) {
+        self.state.lock().fill(full);
+    }
+
+    /// The files that never change again and hold operations after `after`, oldest first, with all between them; and the last Seq before
+    /// them, at least `after`.
+    pub(crate) fn finished(&self, after: Seq) -> (Seq, Vec<FinishedFile>) {
+        let state = self.state.lock();
+        let is_open = state.current.is_some();
+        let finished = &state.files[..state.files.len() - usize::from(is_open && !state.files.is_empty())];
+        let first = finished.iter().position(|file| file.last_operation > after).unwrap_or(finished.len());
+        let (before, wanted) = finished.split_at(first);
+        let before = before.iter().map(|file| file.last).fold(after, Seq::max);
+        let file =
+            |file: &LogFile| FinishedFile { name: file_name(file.first), last: file.last, bytes: file.bytes };
+        (before, wanted.iter().filter(|file| file.last >= file.first).map(file).collect())
     }
 
     /// True where so many full files wait that the writer must sync before it adds one.
@@ -160,13 +193,13 @@ impl FileSyncer {
 }
 
 impl State {
-    /// The current file is full, its last frame is `last`, and it waits for a sync.
-    fn fill(&mut self, last: Seq) {
+    /// The current file is full and waits for a sync.
+    fn fill(&mut self, Filled { last, last_operation, bytes }: Filled) {
         if let Some(file) = self.current.take() {
             self.appended = last;
             self.full.push(file);
             if let Some(file) = self.files.last_mut() {
-                file.last = last;
+                *file = LogFile { last, last_operation, bytes, ..*file };
             }
         }
     }

@@ -17,7 +17,7 @@ use crate::format::{
 };
 use crate::options::{FILE_TAIL_BYTES, GENERATION_GAP, LogSizes, Room};
 use crate::recover::Scan;
-use crate::sync::FileSyncer;
+use crate::sync::{FileSyncer, Filled, FinishedFile};
 use crate::{Cause, LogError, LogOptions};
 
 /// The [`LogWriter`] of a file log.
@@ -204,7 +204,8 @@ impl FileLogWriter {
         self.put(Class::Reducing, &[Body::bare(FrameKind::SyncMark)]).map(Some)
     }
 
-    /// Ends the current file, so that it never changes again; the next append begins another. Not durable until synced.
+    /// Ends the current file, so that it never changes again; the next append begins another, sized after what this one was filled with.
+    /// Not durable until [`FileLogWriter::last`] is synced. Does nothing where no file was begun since the last time.
     ///
     /// # Errors
     ///
@@ -217,9 +218,27 @@ impl FileLogWriter {
             let seal = encode(&active.seed, self.cursor, synced, &bodies);
             active.write(&seal, &bodies).map_err(|error| self.syncer.poison(Op::Write, &error))?;
             self.advance(seal.after, synced);
-            self.syncer.ended(self.last);
+            self.syncer.ended(self.filled(active.at));
+            // Or a row of early ends would reserve ever more room for ever fewer bytes.
+            self.next_file_bytes = self.next_file_bytes.min(self.sizes.after(active.at));
         }
         Ok(())
+    }
+
+    /// The finished files that hold operations after `after`, oldest first, and the last Seq before them, which is `after` or a later one
+    /// with no operation in between. The file being written is none of them: see [`FileLogWriter::rotate`].
+    pub fn finished(&self, after: Seq) -> (Seq, Vec<FinishedFile>) {
+        self.syncer.finished(after)
+    }
+
+    /// Bytes in the file being written.
+    pub fn unfinished_bytes(&self) -> u64 {
+        self.active.as_ref().map_or(0, |active| active.at)
+    }
+
+    /// What is known of a file whose frames end here.
+    fn filled(&self, bytes: u64) -> Filled {
+        Filled { last: self.last, last_operation: self.last_operation, bytes }
     }
 
     /// Makes everything durable and marks the log as closed, so that opening it again has nothing to do. Answers the last durable
@@ -306,11 +325,13 @@ impl FileLogWriter {
             let synced = next.file.sync().and_then(|()| self.syncer.sync_names());
             synced.map_err(|error| self.syncer.poison(Op::Sync, &error))?;
         }
+        let mut filled = 0;
         if let (Some(mut old), Some(seal)) = (old, seal) {
             old.write(&seal, &bodies).map_err(|error| self.syncer.poison(Op::Write, &error))?;
             self.advance(seal.after, synced);
+            filled = old.at;
         }
-        self.syncer.turned(Arc::clone(&next.file), cursor.next_seq, self.last, !self.begun);
+        self.syncer.turned(Arc::clone(&next.file), cursor.next_seq, self.filled(filled), !self.begun);
         self.begun = true;
         self.next_file_no += 1;
         self.next_file_bytes = self.sizes.after(next.room.bytes);

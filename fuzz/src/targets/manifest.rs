@@ -37,7 +37,7 @@ pub fn manifest(bytes: &[u8]) {
     };
     let manifest = decoded.expect("a manifest that is not understood opens nothing");
     assert!(manifest.segments.is_empty(), "segments without files were opened");
-    assert_eq!((collection.config(), collection.view().count()), (&manifest.config, 0));
+    assert_eq!((&*collection.config(), collection.view().count()), (&manifest.config, 0));
     write_on(&dir, &collection, uuid);
 }
 
@@ -48,7 +48,7 @@ fn write_on(dir: &Arc<dyn Dir>, collection: &Collection, uuid: [u8; 16]) {
             config.vectors().map(|(name, vector)| (name.to_owned(), vec![1.0; vector.dim as usize]));
         Point { id: 7.into(), vectors: Vectors::Named(vectors.collect()), payload: fixtures::payload(1) }
     };
-    collection.upsert(vec![point(collection.config())]).expect("it fits the configuration");
+    collection.upsert(vec![point(&collection.config())]).expect("it fits the configuration");
     collection.close().expect("memory does not fail");
     let again = Collection::open(dir, "c", uuid, fixtures::collection_options());
     let (again, report) = again.expect("it was closed");

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use nearfield_collection::{
-    Cell, Collection, ErrorKind, Fields, Manifest, ManifestCell, Query, Record, View, With,
+    Cell, Collection, ErrorKind, Fields, IndexEpoch, Manifest, ManifestCell, OptimizerConfig, Query, Record,
+    View, With,
 };
 use nearfield_platform::{Dir, MemoryDir};
 use nearfield_types::limits::LIMIT_MAX;
@@ -53,7 +54,9 @@ fn log(dir: &Arc<dyn Dir>, bytes: &[u8]) {
         synced: Seq::ZERO,
         next_segment: 1,
         previous_crc: 0,
+        epochs: vec![IndexEpoch::default(); fixtures::config().vectors().len()],
         config: fixtures::config(),
+        optimizers: OptimizerConfig::default(),
         fields: Fields::default(),
         segments: Vec::new(),
     };

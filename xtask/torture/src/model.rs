@@ -226,7 +226,7 @@ impl Model {
         for name in db.collections() {
             let collection = db.collection(&name).map_err(|e| e.to_string())?;
             let points = read_points(&collection, page).map_err(|e| format!("collection {name}: {e}"))?;
-            model.collections.insert(name, Contents { config: collection.config().clone(), points });
+            model.collections.insert(name, Contents { config: nearfield::CollectionConfig::clone(&collection.config()), points });
         }
         Ok(model)
     }

@@ -169,7 +169,7 @@ fn find_or_create(database: &Database, command: &Import, inputs: &mut Inputs) ->
     match database.collection(&command.collection) {
         Ok(collection) => {
             for input in &mut inputs.vectors {
-                let (name, vector) = database::vector(collection.config(), input.name.as_deref())?;
+                let (name, vector) = database::vector(&collection.config(), input.name.as_deref())?;
                 input.name = Some(name);
                 check_vector(&collection, vector, input, command.metric.map(Metric::from))?;
             }

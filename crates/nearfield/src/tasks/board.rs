@@ -3,22 +3,21 @@
 //! Locks: `store` before `table`; neither is held while work is done. `table` is what is true now, the cell what is true on the disk: it
 //! is written whole, by whoever comes first, and covers the changes of all who wait for it.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nearfield_collection::{Cell, Error, ErrorKind, ManifestCell, Result};
+use nearfield_collection::{Error, ErrorKind, Result};
 use nearfield_platform::{Clock, Dir, PanicHook, Panicked, Urgency, Workers, guarded};
-use nearfield_types::limits::{TASK_TEXT_BYTES_MAX, TASKS_KEPT_MAX, TASKS_LIVE_MAX};
-use nearfield_types::{Progress, Uuid};
+use nearfield_types::Progress;
+use nearfield_types::limits::{TASK_TEXT_BYTES_MAX, TASKS_LIVE_MAX};
 use parking_lot::{Condvar, Mutex};
 
-use crate::tasks::record::{IDS_MAX, Record, TaskRecords, kept};
+use crate::tasks::record::{IDS_MAX, Record, kept};
+use crate::tasks::store::{Store, TASKS_FOLDER, read};
+use crate::tasks::table::{Entry, Table};
 use crate::tasks::{Task, TaskId, TaskKind, TaskState, closed};
 
-/// Where the cell lies.
-pub(crate) const TASKS_FOLDER: &str = "tasks";
 const THREAD: &str = "nearfield-task";
 /// Tasks that run at once, over all collections. Their work takes its threads from elsewhere.
 pub(crate) const TASKS_AT_ONCE: usize = 2;
@@ -91,50 +90,9 @@ pub(crate) struct Board {
     halted: AtomicBool,
 }
 
-#[derive(Default)]
-struct Table {
-    next: u64,
-    entries: BTreeMap<u64, Entry>,
-    /// Counts changes, so that it is known which of them are on the disk.
-    changes: u64,
-}
-
-struct Entry {
-    record: Record,
-    progress: Arc<Progress>,
-    /// Until it is begun. A task without is not begun.
-    work: Option<Work>,
-}
-
-struct Store {
-    dir: Arc<dyn Dir>,
-    cell: ManifestCell,
-    /// `None` before the first value, and after a failure, which leaves it open.
-    version: Option<u64>,
-    has_folder: bool,
-    written: u64,
-}
-
 impl std::fmt::Debug for Board {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Board").field("tasks", &self.table.lock().entries.len()).finish_non_exhaustive()
-    }
-}
-
-/// What is on the disk. Damage is told and costs the history.
-pub(crate) fn read(dir: &Arc<dyn Dir>) -> Result<(TaskRecords, Option<String>)> {
-    let cell = ManifestCell::new(Arc::clone(dir), TASKS_FOLDER);
-    let (value, why) = match cell.read() {
-        Ok(None) => return Ok((TaskRecords::default(), None)),
-        Ok(Some(value)) => (value.bytes, value.damaged.into_iter().next()),
-        Err(error) if error.kind() == ErrorKind::Corrupt => {
-            return Ok((TaskRecords::default(), Some(error.to_string())));
-        }
-        Err(error) => return Err(error),
-    };
-    match TaskRecords::decode(&value) {
-        Ok(records) => Ok((records, why)),
-        Err(error) => Ok((TaskRecords::default(), Some(format!("the tasks are not understood ({error})")))),
     }
 }
 
@@ -166,13 +124,7 @@ impl Board {
             (id, Entry { record, progress: Arc::default(), work: None })
         };
         let table = Table { next, entries: records.tasks.into_iter().map(entry).collect(), changes: 0 };
-        let store = Store {
-            dir: Arc::clone(dir),
-            cell: ManifestCell::new(Arc::clone(dir), TASKS_FOLDER),
-            version: None,
-            has_folder: has_folder && damage.is_none(),
-            written: 0,
-        };
+        let store = Store::new(dir, has_folder && damage.is_none());
         let board = Board {
             table: Mutex::new(table),
             changed: Condvar::new(),
@@ -437,14 +389,8 @@ impl Board {
         if self.is_halted() {
             return None;
         }
-        let running = table.entries.values().filter(|entry| entry.record.state == TaskState::Running);
-        let busy: BTreeSet<String> = running.map(|entry| entry.record.collection.clone()).collect();
-        let may_begin = |entry: &Entry| {
-            let name = &entry.record.collection;
-            entry.work.is_some() && (name.is_empty() || !busy.contains(name))
-        };
-        let (id, entry) = table.entries.iter_mut().find(|(_, entry)| may_begin(entry))?;
-        let (id, work) = (*id, entry.work.take()?);
+        let (id, entry) = table.first_to_begin()?;
+        let work = entry.work.take()?;
         (entry.record.state, entry.record.started_ms) = (TaskState::Running, self.clock.now_ms().max(1));
         let progress = Arc::clone(&entry.progress);
         table.changes += 1;
@@ -499,14 +445,12 @@ impl Board {
         let mut store = self.store.lock();
         let (bytes, changes) = {
             let table = self.table.lock();
-            if store.written == table.changes && store.version.is_some() {
+            if store.covers(table.changes) {
                 return Ok(());
             }
             (table.records().encode(), table.changes)
         };
-        store.swap(&bytes)?;
-        store.written = changes;
-        Ok(())
+        store.write(&bytes, changes)
     }
 }
 
@@ -524,75 +468,5 @@ impl Plan {
             TaskState::Running => matches!(self.kind, TaskKind::Rebuild | TaskKind::CreateIndex),
             _ => false,
         }
-    }
-}
-
-impl Table {
-    fn find(&mut self, id: TaskId) -> Result<&mut Entry> {
-        let missing =
-            || Error::new(ErrorKind::NotFound, format!("there is no task {id}, or it was forgotten"));
-        self.entries.get_mut(&id.0).ok_or_else(missing)
-    }
-
-    fn records(&self) -> TaskRecords {
-        let tasks = self.entries.iter().map(|(id, entry)| (*id, entry.record.clone())).collect();
-        TaskRecords { next: self.next, tasks }
-    }
-
-    /// Forgets the oldest tasks that have ended, if there are too many.
-    fn trim(&mut self) {
-        let finished = self.entries.iter().filter(|(_, entry)| entry.record.state.is_finished());
-        let finished: Vec<u64> = finished.map(|(id, _)| *id).collect();
-        for id in finished.iter().take(finished.len().saturating_sub(TASKS_KEPT_MAX)) {
-            self.entries.remove(id);
-        }
-    }
-}
-
-impl Entry {
-    /// Asks for an end that is not the user's wish. Work on an index would drop it on such a wish: it ends with its collection.
-    fn interrupt(&self) {
-        if self.record.kind != TaskKind::CreateIndex {
-            self.progress.cancel();
-        }
-    }
-
-    fn shown(&self, id: u64) -> Task {
-        let record = &self.record;
-        let time = |ms: u64| (ms > 0).then_some(ms);
-        Task {
-            id: TaskId(id),
-            kind: record.kind,
-            state: record.state,
-            collection: record.collection.clone(),
-            uuid: (record.uuid != [0; 16]).then(|| Uuid::from_bytes(record.uuid)),
-            argument: record.argument.clone(),
-            progress: match record.state {
-                TaskState::Completed => 100.0,
-                _ => 100.0 * self.progress.fraction(),
-            },
-            created_ms: record.created_ms,
-            started_ms: time(record.started_ms),
-            finished_ms: time(record.finished_ms),
-            message: record.message.clone(),
-        }
-    }
-}
-
-impl Store {
-    fn swap(&mut self, bytes: &[u8]) -> Result<()> {
-        if !self.has_folder {
-            self.dir.make_dir(TASKS_FOLDER).map_err(|e| Error::io("making the folder of tasks", e))?;
-            self.dir.sync_dir("").map_err(|e| Error::io("syncing the folder of tasks", e))?;
-            self.has_folder = true;
-        }
-        let expected = match self.version {
-            Some(version) => Some(version),
-            // Nobody else writes here, so what is there now is what came of it.
-            None => self.cell.read()?.map(|value| value.version),
-        };
-        let swapped = self.cell.swap_if(expected, bytes);
-        self.version = swapped.as_ref().ok().copied();
-        swapped.map(drop)
     }
 }

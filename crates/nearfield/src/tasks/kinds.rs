@@ -10,12 +10,14 @@ use nearfield_payload::Path;
 use nearfield_types::Progress;
 
 use crate::collection::Collection;
-use crate::database::Shared;
+use crate::shared::Shared;
 use crate::tasks::board::Work;
 use crate::tasks::{Board, Plan, TaskId, TaskKind, closed};
 
 /// How long somebody waits who has nothing to do for an index that others build.
 const PAUSE: Duration = Duration::from_millis(5);
+/// Before the name of the vector that is rebuilt.
+const VECTOR_MARK: &str = "vector ";
 /// Steps of an index, whatever its rows.
 const INDEX_STEPS: u64 = 1_000;
 
@@ -41,6 +43,35 @@ impl Collection {
         self.submit(TaskKind::CreateIndex, path)
     }
 
+    /// Merges segments down to the number that the settings ask for, takes every deleted point away, gives back disk, and builds what indexes
+    /// are missing: as a task. One that waits for its turn already is not entered twice. Cancelled, a merge under way leaves everything as it
+    /// was; those before it stay.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::flush_task`].
+    pub fn optimize(&self) -> Result<TaskId> {
+        self.submit(TaskKind::Optimize, "")
+    }
+
+    /// Builds the indexes of a vector, or of all, anew with the settings of now, while the old ones serve: as a task. If one is under way for
+    /// the same, that one is answered. Cancelled, what was not built yet stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` if there is no such vector, else as [`Collection::flush_task`].
+    pub fn rebuild(&self, vector: Option<&str>) -> Result<TaskId> {
+        if let Some(name) = vector
+            && !self.config().vectors().any(|(known, _)| known == name)
+        {
+            let context = format!("collection '{}' has no vector named {name:?}", self.name());
+            return Err(Error::new(ErrorKind::NotFound, context));
+        }
+        // Names are told from "all" by their mark: the vector without a name has one too.
+        let argument = vector.map_or(String::new(), |name| format!("{VECTOR_MARK}{name}"));
+        self.submit(TaskKind::Rebuild, &argument)
+    }
+
     fn submit(&self, kind: TaskKind, argument: &str) -> Result<TaskId> {
         let shared = self.shared();
         let plan = Plan::new(kind, self.name().to_owned(), Some(self.uuid()), argument)?;
@@ -63,14 +94,16 @@ fn work(shared: &Arc<Shared>, kind: TaskKind, uuid: [u8; 16], argument: String) 
     let shared = Arc::downgrade(shared);
     Box::new(move |progress| {
         // Opened here and not before: it may take its time.
-        let shard = shared.upgrade().ok_or_else(closed)?.shard(uuid)?;
+        let (slot, shard) = shared.upgrade().ok_or_else(closed)?.find(uuid)?;
         let done = match kind {
             TaskKind::Flush => flush(&shard, progress),
+            TaskKind::Optimize => shard.optimize(progress).map(|()| String::new()),
+            TaskKind::Rebuild => rebuild(&shared, &shard, &argument, progress),
             TaskKind::CreateIndex => create_index(&shared, &shard, &argument, progress),
             _ => Err(Error::new(ErrorKind::Internal, format!("a {} task has no work", kind.name()))),
         };
         if let Some(shared) = shared.upgrade() {
-            shared.wake_linkers();
+            shared.background().mark(&slot);
         }
         done
     })
@@ -81,6 +114,23 @@ fn flush(shard: &Shard, progress: &Progress) -> Result<String> {
     shard.flush()?;
     progress.add(1);
     Ok(String::new())
+}
+
+fn rebuild(shared: &Weak<Shared>, shard: &Shard, argument: &str, progress: &Progress) -> Result<String> {
+    let name = argument.strip_prefix(VECTOR_MARK);
+    let mut found_running = false;
+    loop {
+        // The background may have taken up what a kill cut short: that is the same work.
+        if !shard.is_rebuilding() && found_running {
+            return Ok(String::new());
+        }
+        match shard.rebuild(name, progress) {
+            Err(error) if error.kind() == ErrorKind::Busy && !progress.is_cancelled() => found_running = true,
+            done => return done.map(|()| String::new()),
+        }
+        shard.check_open()?;
+        shared.upgrade().ok_or_else(closed)?.clock().sleep(PAUSE);
+    }
 }
 
 fn create_index(shared: &Weak<Shared>, shard: &Shard, path: &str, progress: &Progress) -> Result<String> {

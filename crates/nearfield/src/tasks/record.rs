@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use nearfield_codec::{DecodeError, Decoder, Encoder};
+use nearfield_types::Uuid;
 use nearfield_types::limits::{NAME_BYTES_MAX, TASK_TEXT_BYTES_MAX, TASKS_KEPT_MAX, TASKS_LIVE_MAX};
 
 use crate::format::TASKS_VERSION;
-use crate::tasks::{TaskKind, TaskState};
+use crate::tasks::{Task, TaskId, TaskKind, TaskState};
 
 /// No id is larger, so adding one never overflows.
 pub(crate) const IDS_MAX: u64 = u64::MAX / 2;
@@ -30,6 +31,26 @@ pub(crate) struct Record {
     pub(crate) started_ms: u64,
     /// 0 before it ended.
     pub(crate) finished_ms: u64,
+}
+
+impl Record {
+    /// The task as people see it, `fraction` of it done if it has not ended.
+    pub(crate) fn shown(&self, id: u64, fraction: f64) -> Task {
+        let time = |ms: u64| (ms > 0).then_some(ms);
+        Task {
+            id: TaskId(id),
+            kind: self.kind,
+            state: self.state,
+            collection: self.collection.clone(),
+            uuid: (self.uuid != [0; 16]).then(|| Uuid::from_bytes(self.uuid)),
+            argument: self.argument.clone(),
+            progress: if self.state == TaskState::Completed { 100.0 } else { 100.0 * fraction },
+            created_ms: self.created_ms,
+            started_ms: time(self.started_ms),
+            finished_ms: time(self.finished_ms),
+            message: self.message.clone(),
+        }
+    }
 }
 
 /// The tasks of a database as they are on the disk.

@@ -52,7 +52,9 @@ fn held(db: &Database, kind: TaskKind, collection: &str) -> Held {
 fn one_of_a_collection_at_a_time_and_a_few_over_all() {
     use TaskState::{Completed, Queued, Running};
     let db = Database::in_memory().unwrap();
-    (create(&db, "a"), create(&db, "b"), create(&db, "c"));
+    for name in ["a", "b", "c"] {
+        create(&db, name);
+    }
     let [first, second, other, third] = ["a", "a", "b", "c"].map(|name| held(&db, TaskKind::Snapshot, name));
     let ids = [first.id, second.id, other.id, third.id];
     first.begun.recv().unwrap();

@@ -190,6 +190,30 @@ fn a_rotated_file_never_changes() {
 }
 
 #[test]
+fn finished_files_are_those_with_later_operations() {
+    let dir = MemoryDir::new();
+    let (mut writer, syncer) = start(&dir, options());
+    assert_eq!(writer.finished(Seq::ZERO), (Seq::ZERO, Vec::new()));
+    let first = append(&mut writer, 1).unwrap();
+    assert_eq!(writer.finished(Seq::ZERO).1, [], "it is being written");
+    writer.rotate().unwrap();
+    let second = append(&mut writer, 2).unwrap();
+    writer.rotate().unwrap();
+    let last = syncer.sync(writer.last()).unwrap();
+    let (before, both) = writer.finished(Seq::ZERO);
+    assert_eq!((before, both.len(), both[1].last), (Seq::ZERO, 2, last));
+    for (file, (name, bytes)) in both.iter().zip(files(&*dir)) {
+        assert_eq!((&file.name, scan(&bytes).unwrap().bytes), (&name, file.bytes));
+    }
+    // The seal behind the first operation is no operation.
+    assert_eq!(writer.finished(first.0), (both[0].last, both[1..].to_vec()));
+    assert_eq!(writer.finished(second.0), (last, Vec::new()));
+    assert_eq!(writer.unfinished_bytes(), 0);
+    append(&mut writer, 3).unwrap();
+    assert!(writer.unfinished_bytes() > 0);
+}
+
+#[test]
 fn marks_are_written_once_for_a_sync() {
     let dir = MemoryDir::new();
     let (mut writer, syncer) = start(&dir, options());
