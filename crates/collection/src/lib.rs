@@ -18,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing`, `fields`, `merging` (`policy`, `optimizers`), `rebuilding`, `settings`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing` (`index_entries`), `fields`, `merging` (`policy`, `optimizers`), `rebuilding`, `settings`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -32,6 +32,7 @@ mod fields;
 pub mod format;
 mod graphs;
 mod group;
+mod index_entries;
 mod indexing;
 mod manifest;
 mod merging;

@@ -18,7 +18,7 @@ use crate::collection::{Collection, CollectionOptions};
 use crate::config::{CollectionConfig, PartitionConfig};
 use crate::error::{Error, ErrorKind, Result};
 use crate::fields::open_fields;
-use crate::indexing::{open_indexes, remove_unnamed_indexes};
+use crate::index_entries::{open_indexes, remove_unnamed_indexes};
 use crate::manifest::{Fields, FileKind, IndexEpoch, Manifest, SegmentEntry};
 use crate::operation::Operation;
 use crate::optimizers::OptimizerConfig;

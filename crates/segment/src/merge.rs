@@ -404,3 +404,6 @@ fn written(
         None => Ok(summary?),
     }
 }
+
+#[cfg(test)]
+mod tests;
