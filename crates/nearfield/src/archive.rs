@@ -65,25 +65,19 @@ impl Database {
     ) -> Result<Archived> {
         let hold = self.shared.store.hold();
         let known = self.shared.known(name, Some(&hold))?;
-        let failed = |e: io::Error| Error::io(format!("writing an archive of {name}"), e);
-        let manifest = known.manifest.encode().map_err(|e| store_error(e.into()))?;
-        progress.expect(known.manifest.bytes());
-        let mut tar = Builder::new(Summed::new(out));
-        let seconds = known.manifest.created_ms / 1_000;
-        append(&mut tar, MANIFEST_NAME, seconds, &manifest).map_err(failed)?;
-        for object in known.manifest.objects() {
-            if progress.is_cancelled() {
-                return Err(cancelled());
-            }
-            let path = object_name(&object);
-            let bytes = self.shared.store.get(&object).map_err(|e| store_error(e).within(name))?;
-            object.check(&path, &bytes).map_err(|e| store_error(e).within(name))?;
-            append(&mut tar, &path, seconds, &bytes).map_err(failed)?;
-            progress.add(object.length);
-        }
-        let mut out = tar.into_inner().map_err(failed)?;
-        out.flush().map_err(failed)?;
-        Ok(out.archived())
+        self.shared.write_archive(&known, out, progress)
+    }
+
+    /// Writes the whole database, as it is now, as one file: an archive of a snapshot that is not kept, called `name`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::create_full_snapshot`] and [`Database::archive_snapshot`].
+    pub fn dump(&self, name: &str, out: &mut dyn Write, progress: &Progress) -> Result<Archived> {
+        let hold = self.shared.store.hold();
+        let known = self.capture_all(&hold, SnapshotName::full(name), "")?;
+        let dumped = self.shared.write_archive(&known, out, progress);
+        self.shared.forget(hold, dumped)
     }
 
     /// Takes an archive in as a snapshot: under the name that it carries, or as `rename`. If `sha256` is given, it must be the archive's.
@@ -182,6 +176,29 @@ fn check_counts(db: &Database, known: &Known) -> Result<()> {
 }
 
 impl Shared {
+    fn write_archive(&self, known: &Known, out: &mut dyn Write, progress: &Progress) -> Result<Archived> {
+        let name = &known.name;
+        let failed = |e: io::Error| Error::io(format!("writing an archive of {name}"), e);
+        let manifest = known.manifest.encode().map_err(|e| store_error(e.into()))?;
+        progress.expect(known.manifest.bytes());
+        let mut tar = Builder::new(Summed::new(out));
+        let seconds = known.manifest.created_ms / 1_000;
+        append(&mut tar, MANIFEST_NAME, seconds, &manifest).map_err(failed)?;
+        for object in known.manifest.objects() {
+            if progress.is_cancelled() {
+                return Err(cancelled());
+            }
+            let path = object_name(&object);
+            let bytes = self.store.get(&object).map_err(|e| store_error(e).within(name))?;
+            object.check(&path, &bytes).map_err(|e| store_error(e).within(name))?;
+            append(&mut tar, &path, seconds, &bytes).map_err(failed)?;
+            progress.add(object.length);
+        }
+        let mut out = tar.into_inner().map_err(failed)?;
+        out.flush().map_err(failed)?;
+        Ok(out.archived())
+    }
+
     /// Reads an archive, its objects into the store under `hold`. `check` refuses what it is for before any object is read.
     fn take_in(
         &self,
@@ -230,7 +247,7 @@ impl Shared {
     }
 
     /// Ends a hold, and removes what nobody keeps now.
-    fn forget<T>(&self, hold: Hold, result: Result<T>) -> Result<T> {
+    pub(crate) fn forget<T>(&self, hold: Hold, result: Result<T>) -> Result<T> {
         drop(hold);
         if let Ok(_open) = self.ledger() {
             // What cannot be removed now goes with a later sweep.

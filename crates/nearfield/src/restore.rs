@@ -14,7 +14,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use nearfield_collection::{Collection as Shard, Error, ErrorKind, Result, store_error, whereabouts};
+use nearfield_collection::{
+    Collection as Shard, Error, ErrorKind, Record, Result, View, With, store_error, whereabouts,
+};
 use nearfield_platform::on_threads;
 use nearfield_snapshot::{Object, SnapshotStore, StoreError};
 use nearfield_types::limits::{ALIASES_MAX, COLLECTIONS_MAX};
@@ -29,6 +31,9 @@ use crate::shared::{Shared, collection_folder, shard_folder};
 use crate::slots::{Slot, SlotState};
 use crate::snapshots::info::{Known, SnapshotName};
 use crate::tasks::{Plan, TaskId, TaskKind};
+
+/// Points compared at once.
+const PAGE: usize = 1_000;
 
 /// What becomes of a collection that has the name already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +55,17 @@ pub struct Restored {
     pub bytes: u64,
     /// Bytes of them that were copied; the others are second names of the snapshot's files.
     pub copied: u64,
+}
+
+/// What was proved of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Points read and compared.
+    pub points: u64,
+    /// Bytes compared with their digests.
+    pub bytes: u64,
+    /// True if files of it are, or can be, second names of the same bytes on the disk: then it is no second copy. An archive is one.
+    pub is_linked: bool,
 }
 
 /// A collection under way.
@@ -153,6 +169,52 @@ impl Database {
             Ok(format!("{} bytes, {} of them copied", done.bytes, done.copied))
         };
         self.shared.board().submit(task, Box::new(work))
+    }
+
+    /// Makes a new collection `target` of all that is in the collection `source` now: by links where the file system can, never by writing
+    /// points again. From then on each goes its own way.
+    ///
+    /// # Errors
+    ///
+    /// As [`Database::restore_snapshot_with`].
+    pub fn clone_collection(&self, source: &str, target: &str, progress: &Progress) -> Result<Restored> {
+        check_name("collection", target).map_err(|e| Error::invalid(e.to_string()))?;
+        let targets = [(0, target.to_owned())];
+        self.shared.check_targets(&targets, Replace::Never)?;
+        let source = self.collection(source)?;
+        let hold = self.shared.store.hold();
+        let name = SnapshotName::of(source.name(), "clone");
+        let known = self.shared.described(name, "", vec![source.capture(&hold)?], Vec::new())?;
+        let restored = self.shared.restore_checked(&known, &targets, &[], Replace::Never, progress);
+        self.shared.forget(hold, restored)
+    }
+
+    /// Proves that a snapshot can be restored: compares every file with its digest, builds each collection in a scratch place, reads all
+    /// of it, and compares each point with the snapshot as it lies. O(bytes); nothing is left behind.
+    ///
+    /// A snapshot whose files are second names of live ones is no second copy, which [`Verified::is_linked`] says.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`], naming what is damaged; [`ErrorKind::Cancelled`].
+    pub fn verify_snapshot(&self, name: &SnapshotName, progress: &Progress) -> Result<Verified> {
+        let hold = self.shared.store.hold();
+        let known = self.shared.known(name, Some(&hold))?;
+        progress.expect(2 * known.manifest.bytes());
+        self.shared.check_digests(&known, None, progress)?;
+        let mut verified = Verified { points: 0, bytes: known.manifest.bytes(), is_linked: false };
+        let mut site = Site { shared: &self.shared, built: Vec::new() };
+        for (at, part) in known.body.parts.iter().enumerate() {
+            let copied = self.shared.build(&known, at, &part.name, &mut site, progress)?;
+            verified.is_linked |= copied < known.blueprints[at].bytes();
+            let built = site.built.last().and_then(|building| building.shard.as_ref());
+            let view =
+                built.map(|shard| shard.view()).ok_or_else(|| Error::new(ErrorKind::Internal, "no shard"))?;
+            view.verify().map_err(|e| e.within(name))?;
+            let lying = self.look_at(&known, Some(at), |db| Ok(db.collection(&part.name)?.view()))?;
+            verified.points += compare(&view, &lying, progress).map_err(|e| e.within(name))?;
+        }
+        Ok(verified)
     }
 
     /// Compares every file of a snapshot with its digest. O(bytes).
@@ -337,6 +399,35 @@ impl Shared {
                 Err(Error::new(ErrorKind::Corrupt, context))
             }
             checked => checked.map_err(store_error),
+        }
+    }
+}
+
+/// Compares all points of two views, vectors bit by bit; returns how many there are.
+fn compare(one: &View, other: &View, progress: &Progress) -> Result<u64> {
+    let (mut count, mut after) = (0, None);
+    loop {
+        if progress.is_cancelled() {
+            return Err(Error::new(ErrorKind::Cancelled, "it was cancelled"));
+        }
+        let pages = [one, other].map(|view| view.scroll(after.as_ref(), PAGE, With::ALL));
+        let [mine, theirs] = pages;
+        let (mine, theirs) = (mine?, theirs?);
+        let differs = |(a, b): (&Record, &Record)| {
+            let bits = |record: &Record| -> Vec<u32> {
+                let vectors = record.vectors.iter().flatten();
+                vectors.flat_map(|(_, vector)| vector.iter().map(|number| number.to_bits())).collect()
+            };
+            a.id != b.id || a.payload != b.payload || bits(a) != bits(b)
+        };
+        if mine.len() != theirs.len() || mine.iter().zip(&theirs).any(differs) {
+            let context = format!("the restored points differ from the snapshot's after point {after:?}");
+            return Err(Error::new(ErrorKind::Corrupt, context));
+        }
+        count += mine.len() as u64;
+        match mine.into_iter().last() {
+            None => return Ok(count),
+            Some(last) => after = Some(last.id),
         }
     }
 }

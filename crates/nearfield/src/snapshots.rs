@@ -73,20 +73,27 @@ impl Database {
     /// As [`Database::create_snapshot`]; [`ErrorKind::Busy`] if collections come and go all the time.
     pub fn create_full_snapshot(&self, name: &str, description: &str) -> Result<SnapshotInfo> {
         let name = SnapshotName::full(name);
-        let shared = &self.shared;
-        shared.check_new(&name, description)?;
+        self.shared.check_new(&name, description)?;
+        let hold = self.shared.store.hold();
+        let known = self.capture_all(&hold, name, description)?;
+        self.shared.publish_known(&hold, &known)?;
+        Ok(known.info())
+    }
+
+    /// All collections as they are now, under `hold`.
+    pub(crate) fn capture_all(&self, hold: &Hold, name: SnapshotName, description: &str) -> Result<Known> {
+        name.check()?;
         for _ in 0..LOOKS {
             let (names, aliases) = (self.collections(), self.aliases());
-            let hold = shared.store.hold();
             let captured: Result<Vec<_>> =
-                names.iter().map(|name| self.collection(name)?.capture(&hold)).collect();
+                names.iter().map(|name| self.collection(name)?.capture(hold)).collect();
             let captured = match captured {
                 // It was deleted meanwhile.
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
                 captured => captured?,
             };
             if (self.collections(), self.aliases()) == (names, aliases.clone()) {
-                return shared.publish(&hold, name, description, captured, aliases);
+                return self.shared.described(name, description, captured, aliases);
             }
         }
         let context = "collections or aliases were changed all the time: try again later";
@@ -187,12 +194,13 @@ impl Collection {
         let shared = self.shared();
         shared.check_new(&name, description)?;
         let hold = shared.store.hold();
-        let captured = self.capture(&hold)?;
-        shared.publish(&hold, name, description, vec![captured], Vec::new())
+        let known = shared.described(name, description, vec![self.capture(&hold)?], Vec::new())?;
+        shared.publish_known(&hold, &known)?;
+        Ok(known.info())
     }
 
     /// The collection as it is now, its files in the store under `hold`.
-    fn capture(&self, hold: &Hold) -> Result<(Part, Vec<Entry>)> {
+    pub(crate) fn capture(&self, hold: &Hold) -> Result<(Part, Vec<Entry>)> {
         let captured = self.shard().capture(&*self.shared().store, hold)?;
         let uuid = captured.manifest.collection;
         let prefix = Uuid::from_bytes(uuid);
@@ -231,15 +239,14 @@ impl Shared {
         Ok(())
     }
 
-    /// Makes what was captured a snapshot.
-    fn publish(
+    /// What was captured, as a snapshot that is not published.
+    pub(crate) fn described(
         &self,
-        hold: &Hold,
         name: SnapshotName,
         description: &str,
         captured: Vec<(Part, Vec<Entry>)>,
         aliases: Vec<(String, String)>,
-    ) -> Result<SnapshotInfo> {
+    ) -> Result<Known> {
         let options = &self.options.collections;
         let (parts, files): (Vec<Part>, Vec<Vec<Entry>>) = captured.into_iter().unzip();
         let body = Body {
@@ -253,9 +260,7 @@ impl Shared {
         let files = files.into_iter().flatten().collect();
         let manifest = Manifest { created_ms: options.clock.now_ms(), body: body.encode(), files };
         // Nothing is published that could not be understood again.
-        let known = Known::of(name, manifest)?;
-        self.publish_known(hold, &known)?;
-        Ok(known.info())
+        Known::of(name, manifest)
     }
 
     /// Lets the name of a snapshot stand for it, if it stands for nothing.
