@@ -46,7 +46,7 @@ use place::Place;
 use report::Report;
 
 /// Anything that ends a benchmark early.
-type Error = Box<dyn std::error::Error>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
 
 type Bench = fn(&Options, &Place, &mut Report) -> Result;
@@ -105,9 +105,7 @@ fn helper(words: &[String]) -> Option<Result> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["generate", rows, dim, seed, out] => Some(generate(rows, dim, seed, Path::new(out))),
-        ["budget", path, data, rows, width] => {
-            Some(budget(Path::new(path), Path::new(data), rows, width))
-        }
+        ["budget", path, data, rows, width] => Some(budget(Path::new(path), Path::new(data), rows, width)),
         ["serve", path, queries] => Some(index::serve::run(Path::new(path), Path::new(queries))),
         _ => None,
     }

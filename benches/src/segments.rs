@@ -11,10 +11,11 @@ mod stream;
 
 use std::time::{Duration, Instant};
 
-use nearfield::{Collection, Database, FieldConfig, IndexKind, PointId, Query, TaskState, View};
+use nearfield::{Collection, Database, FieldKind, PointId, Query, TaskState, View};
 
 use crate::Result;
 use crate::dataset::DataSet;
+
 use crate::place::Place;
 use crate::report::Report;
 
@@ -22,13 +23,8 @@ pub(crate) use budget::run as run_budget;
 
 /// Results of a search.
 const K: usize = 10;
-/// Fields that are indexed, and what they hold.
-const FIELDS: [(&str, IndexKind); 4] = [
-    ("category", IndexKind::Keyword),
-    ("pos", IndexKind::Keyword),
-    ("words", IndexKind::Integer),
-    ("bucket", IndexKind::Integer),
-];
+/// So many fields are indexed while the set is loaded, of [`FIELDS`].
+const FIELDS_AT_LOAD: usize = 4;
 
 /// The parts by name.
 type Part = fn(&DataSet, &Place, &mut Report) -> Result;
@@ -57,17 +53,17 @@ pub(crate) fn run(set: &DataSet, only: &[String], place: &Place, report: &mut Re
     Ok(())
 }
 
-/// Makes the indexes of [`FIELDS`].
-fn index_fields(collection: &Collection) -> Result {
-    for (path, kind) in FIELDS {
-        collection.create_field_index(path, &FieldConfig::new(kind))?;
+/// Makes the indexes of these fields.
+fn index_fields(collection: &Collection, fields: &[(&str, FieldKind)]) -> Result {
+    for (path, kind) in fields {
+        collection.create_field_index(path, &kind.config())?;
     }
     Ok(())
 }
 
 /// Waits until nothing is left to be done in the background: sealed, merged, linked, indexed.
 fn settle(database: &Database, collection: &Collection) -> Result {
-    let task = database.wait_task(collection.optimise_task()?, None)?;
+    let task = database.wait_task(collection.optimize()?, None)?;
     match task.state {
         TaskState::Completed => Ok(()),
         state => Err(format!("optimising is {state:?}: {}", task.message).into()),

@@ -9,9 +9,10 @@ use std::time::Duration;
 use nearfield::{Collection, CollectionConfig, Database, Durability, Metric, Options, Point, PointId};
 use serde_json::{Value, json};
 
-use super::index_fields;
+use super::{FIELDS_AT_LOAD, index_fields, settle};
 use crate::Result;
 use crate::dataset::{DataSet, object};
+use crate::filters::FIELDS;
 use crate::place::Place;
 use crate::report::Report;
 use crate::stored::{self, BATCH, NAME};
@@ -21,7 +22,11 @@ const BUDGET_BYTES: u64 = 300_000_000;
 pub(super) fn measure(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let path = place.join("budget");
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("budget").arg(&path).arg(&set.folder).args([set.base.rows, set.base.width].map(|n| n.to_string()));
+    command
+        .arg("budget")
+        .arg(&path)
+        .arg(&set.folder)
+        .args([set.base.rows, set.base.width].map(|n| n.to_string()));
     let output = command.stderr(Stdio::inherit()).output()?;
     if !output.status.success() {
         return Err(format!("the process with a budget ended with {}", output.status).into());
@@ -56,7 +61,10 @@ pub(crate) fn run(path: &Path, data: &Path, rows: usize, width: usize) -> Result
         done.store(true, Ordering::Relaxed);
         worked
     })?;
-    println!("{}", json!({"peak_bytes": peak.load(Ordering::Relaxed), "bare_bytes": bare, "budget_bytes": BUDGET_BYTES}));
+    println!(
+        "{}",
+        json!({"peak_bytes": peak.load(Ordering::Relaxed), "bare_bytes": bare, "budget_bytes": BUDGET_BYTES})
+    );
     Ok(())
 }
 
@@ -65,7 +73,7 @@ fn load(path: &Path, set: impl Fn() -> Result<Rows>, width: usize) -> Result {
     let database = Database::open(path, options)?;
     let mut rows = set()?;
     let collection = database.create_collection(NAME, CollectionConfig::new(width, Metric::Cosine))?;
-    index_fields(&collection)?;
+    index_fields(&collection, &FIELDS[..FIELDS_AT_LOAD])?;
     rows.write(&collection, 1)?;
     collection.wait_indexed()?;
     let gone: Vec<_> = (0..rows.read as u64).step_by(5).map(PointId::from).collect();
@@ -103,7 +111,9 @@ impl Rows {
         while let Some(payload) = self.payloads.next() {
             self.vectors.read_exact(&mut bytes)?;
             if self.read.is_multiple_of(step) {
-                let numbers = bytes.chunks_exact(4).map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+                let numbers = bytes
+                    .chunks_exact(4)
+                    .map(|four| f32::from_le_bytes([four[0], four[1], four[2], four[3]]));
                 batch.push(Point::new(self.read as u64, numbers.collect()).payload(object(&payload?)?));
             }
             self.read += 1;
@@ -121,7 +131,10 @@ impl Rows {
 /// Anonymous memory of this process.
 fn anonymous_bytes() -> Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).ok_or("no RssAnon in /proc/self/status")?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("RssAnon:"))
+        .ok_or("no RssAnon in /proc/self/status")?;
     let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse()?;
     Ok(kilobytes * 1024)
 }

@@ -59,7 +59,12 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     report.add("churn_recall_lost", fresh - now, "", note);
     let note = format!("{:.0} MB, fresh {:.0} MB", bytes as f64 / 1e6, fresh_bytes as f64 / 1e6);
     report.add("churn_disk_over_fresh", bytes as f64 / fresh_bytes as f64, "", note);
-    report.add("churn_wrong", checked.wrong as f64, "", format!("of {} looks at points while they came and went", checked.looks));
+    report.add(
+        "churn_wrong",
+        checked.wrong as f64,
+        "",
+        format!("of {} looks at points while they came and went", checked.looks),
+    );
     drop(collection);
     database.close()?;
     place.remove("churn")

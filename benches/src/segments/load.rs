@@ -4,14 +4,14 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use nearfield::{
-    Breadth, Collection, CollectionConfig, Database, Durability, FieldConfig, Index, IndexKind, IndexOptions,
-    Metric, Options, Query,
+    Breadth, Collection, CollectionConfig, Database, Durability, Index, IndexOptions, Metric, Options, Query,
 };
 
-use super::{FIELDS, K, index_fields, ms, settle, timed};
+use super::{FIELDS_AT_LOAD, K, index_fields, ms, settle, timed};
 use crate::Result;
 use crate::dataset::DataSet;
 use crate::disk::median;
+use crate::filters::FIELDS;
 use crate::place::Place;
 use crate::report::Report;
 use crate::stored::{self, BATCH, NAME};
@@ -22,22 +22,14 @@ const EFS: [u32; 4] = [16, 24, 48, 96];
 const PASSES: usize = 5;
 /// Openings of which the median counts.
 const OPENS: usize = 9;
-/// More fields, so that there are ten indexes.
-const MORE: [(&str, IndexKind); 6] = [
-    ("first_letter", IndexKind::Keyword),
-    ("offset", IndexKind::Integer),
-    ("words", IndexKind::Float),
-    ("bucket", IndexKind::Float),
-    ("offset", IndexKind::Float),
-    ("text", IndexKind::Keyword),
-];
 
 pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let path = place.join("load");
     let options = Options::default().durability(Durability::Process).bulk(true);
     let database = Database::open(&path, options)?;
-    let collection = database.create_collection(NAME, CollectionConfig::new(set.base.width, Metric::Cosine))?;
-    index_fields(&collection)?;
+    let collection =
+        database.create_collection(NAME, CollectionConfig::new(set.base.width, Metric::Cosine))?;
+    index_fields(&collection, &FIELDS[..FIELDS_AT_LOAD])?;
     let batches = set.batches(BATCH)?;
     let began = Instant::now();
     for batch in batches {
@@ -49,7 +41,10 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let loaded = began.elapsed();
     settle(&database, &collection)?;
     let rows = set.base.rows;
-    let note = format!("{rows} points with payload, 4 field indexes; the writes alone {:.1} s", written.as_secs_f64());
+    let note = format!(
+        "{rows} points with payload, 4 field indexes; the writes alone {:.1} s",
+        written.as_secs_f64()
+    );
     report.add("load_s", loaded.as_secs_f64(), "s", note);
     stored::verify(&collection, set, rows)?;
     let raw: usize = (0..rows).map(|row| set.row_bytes(row).len()).sum();
@@ -57,9 +52,7 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let note = format!("by vectors and payload text; {disk:?}");
     report.add("disk_over_raw", disk.total() as f64 / raw as f64, "", note);
     over_index(set, &collection, report)?;
-    for (path, kind) in MORE {
-        collection.create_field_index(path, &FieldConfig::new(kind))?;
-    }
+    index_fields(&collection, &FIELDS[FIELDS_AT_LOAD..])?;
     settle(&database, &collection)?;
     drop(collection);
     database.close()?;
@@ -69,7 +62,10 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
 
 /// Searches through the collection against those of an index that was built alone with the same parameters.
 fn over_index(set: &DataSet, collection: &Collection, report: &mut Report) -> Result {
-    let index = Index::new(u32::try_from(set.base.width)?, &IndexOptions { ef_construction: 100, ..IndexOptions::new(Metric::Cosine) })?;
+    let index = Index::new(
+        u32::try_from(set.base.width)?,
+        &IndexOptions { ef_construction: 100, ..IndexOptions::new(Metric::Cosine) },
+    )?;
     index.add(None, &set.base.numbers, 0)?;
     let (mut ids, mut distances) = (vec![0; K], vec![0.0; K]);
     let (mut ratios, mut shown) = (Vec::new(), Vec::new());
@@ -79,7 +75,14 @@ fn over_index(set: &DataSet, collection: &Collection, report: &mut Report) -> Re
         for _ in 0..PASSES {
             let one = || -> Result {
                 for query in 0..set.queries.rows {
-                    index.search_many(set.queries.row(query), K, Breadth::Ef(ef), 1, &mut ids, &mut distances)?;
+                    index.search_many(
+                        set.queries.row(query),
+                        K,
+                        Breadth::Ef(ef),
+                        1,
+                        &mut ids,
+                        &mut distances,
+                    )?;
                 }
                 Ok(())
             };
@@ -92,13 +95,19 @@ fn over_index(set: &DataSet, collection: &Collection, report: &mut Report) -> Re
             };
             through.push(timed(one)?.1);
         }
-        let [alone, through] = [alone, through].map(|times| median(&times).as_secs_f64() / set.queries.rows as f64);
+        let [alone, through] =
+            [alone, through].map(|times| median(&times).as_secs_f64() / set.queries.rows as f64);
         let right = super::recall(collection, set, |query| query.ef(ef))?;
         shown.push(format!("ef {ef}: {:.0}/s by {:.0}/s, recall {right:.3}", 1.0 / through, 1.0 / alone));
         ratios.push(alone / through);
     }
     let mean = ratios.iter().sum::<f64>() / ratios.len() as f64;
-    report.add("search_over_index", mean, "", format!("rate through the collection by the bare index; {}", shown.join("; ")));
+    report.add(
+        "search_over_index",
+        mean,
+        "",
+        format!("rate through the collection by the bare index; {}", shown.join("; ")),
+    );
     Ok(())
 }
 
@@ -116,7 +125,10 @@ fn reopen(set: &DataSet, place: &Place, report: &mut Report) -> Result {
         drop(collection);
         database.close()?;
     }
-    let note = format!("with {fields} field indexes ({} asked for at the load), warm, median of {OPENS}", FIELDS.len());
+    let note = format!(
+        "with {fields} field indexes ({} asked for at the load), warm, median of {OPENS}",
+        FIELDS_AT_LOAD
+    );
     report.add("reopen_ms", ms(median(&times)), "ms", note);
     Ok(())
 }

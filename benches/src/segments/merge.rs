@@ -26,7 +26,8 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     stored::verify(&collection, set, rows)?;
     let healed = recall(&collection, set, |query| query)?;
     let ratio = merged.as_secs_f64() / scratch.as_secs_f64();
-    let note = format!("{before} segments to {after} in {:.0} ms; from scratch {:.0} ms", ms(merged), ms(scratch));
+    let note =
+        format!("{before} segments to {after} in {:.0} ms; from scratch {:.0} ms", ms(merged), ms(scratch));
     report.add("merge_over_scratch", ratio, "", note);
     let note = format!("from scratch {fresh:.4}, merged {healed:.4}, at the default depth");
     report.add("merge_recall_lost", fresh - healed, "", note);
@@ -42,7 +43,8 @@ fn filled(set: &DataSet, place: &Place, name: &str, seals: &[usize]) -> Result<(
     options.background = false;
     options.collections.index_threads = 2;
     let database = Database::open(place.join(name), options)?;
-    let collection = database.create_collection(NAME, CollectionConfig::new(set.base.width, Metric::Cosine))?;
+    let collection =
+        database.create_collection(NAME, CollectionConfig::new(set.base.width, Metric::Cosine))?;
     let mut first = 0;
     for &end in seals {
         for start in (first..end).step_by(BATCH) {

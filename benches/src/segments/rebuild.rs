@@ -36,7 +36,7 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
 
     // Given up half-way: the old index serves on.
     collection.set_index("", IndexConfig { m: 32, ..IndexConfig::default() })?;
-    let task = collection.rebuild_task(None)?;
+    let task = collection.rebuild(None)?;
     let cancelled = watch(&database, task, |progress| progress >= 0.3)?;
     let state = database.wait_task(task, None)?.state;
     if state != TaskState::Cancelled {
@@ -46,7 +46,7 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
 
     let done = AtomicBool::new(false);
     let began = Instant::now();
-    let task = collection.rebuild_task(None)?;
+    let task = collection.rebuild(None)?;
     let met = std::thread::scope(|scope| {
         let reader = scope.spawn(|| read(&collection, set, &done));
         let writer = scope.spawn(|| write(&collection, set, &done));
@@ -68,7 +68,10 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let mean = met.recalls.iter().sum::<f64>() / met.recalls.len().max(1) as f64;
     let note = format!("m 16 to 32 beside {} searches and {} rewritten points", met.searches, met.written);
     report.add("rebuild_s", took.as_secs_f64(), "s", note);
-    let note = format!("mean of {} compared with exact answers at their Seq meanwhile; the worst {worst:.2}", met.recalls.len());
+    let note = format!(
+        "mean of {} compared with exact answers at their Seq meanwhile; the worst {worst:.2}",
+        met.recalls.len()
+    );
     report.add("rebuild_recall", mean, "", note);
     let note = format!("at ef 24: m 16 {before:.4}, given up half-way {kept:.4}, m 32 {after:.4}");
     report.add("rebuild_recall_gain", after - before, "", note);

@@ -31,7 +31,8 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
     let (full, rate, finished) = streamed(set, place, None)?;
     let [mut full_times, mut finished_times] = [full.times, finished.times];
     let bare = percentile(&mut finished_times, 0.99);
-    let note = format!("beside writers at full speed, {rate:.0} points/s; on the finished collection {bare:?}");
+    let note =
+        format!("beside writers at full speed, {rate:.0} points/s; on the finished collection {bare:?}");
     report.add("full_speed_p99_ms", super::ms(percentile(&mut full_times, 0.99)), "ms", note);
     let (half, half_rate, finished) = streamed(set, place, Some(rate / 2.0))?;
     let (mut times, mut finished_times) = (half.times, finished.times);
@@ -43,7 +44,12 @@ pub(super) fn run(set: &DataSet, place: &Place, report: &mut Report) -> Result {
         percentile(&mut times, 0.5)
     );
     report.add("stream_p99_ms", p99, "ms", note);
-    report.add("stream_p99_over_bound", p99 / (3.0 * bare).max(5.0), "", "by the greater of 3 times that and 5 ms");
+    report.add(
+        "stream_p99_over_bound",
+        p99 / (3.0 * bare).max(5.0),
+        "",
+        "by the greater of 3 times that and 5 ms",
+    );
     let worst = windows(&half.recalls);
     let note = format!("the worst of ten parts of the stream, {} searches compared", half.recalls.len());
     report.add("stream_recall_min", worst, "", note);
