@@ -2,7 +2,7 @@
 //!
 //! | step | a crash here leaves |
 //! |---|---|
-//! | write rows, payload, ids, payload indexes and indexes of the new segment into `staging/merge`, sync files and folder | staging, removed at the next open |
+//! | write rows, payload, ids, payload indexes and indexes of the new segment into `staging/merge-<n>`, sync files and folder | staging, removed at the next open |
 //! | rename to `segments/<n>`, write `deltas/<n>-<m>` of what died or changed meanwhile, sync the folders | files no manifest names, removed at the next open |
 //! | swap the manifest: **the commit point** | the new state |
 //! | switch versions in memory, carry later deaths and patches over | the new state |
@@ -171,8 +171,8 @@ impl Collection {
         if inputs.len() != numbers.len() {
             return Ok(());
         }
-        let staging = format!("{}/staging/merge", self.folder);
-        self.remove_staged(&staging)?;
+        // A name of its own: one that is given up as the collection closes may outlive the next opening by a moment.
+        let staging = format!("{}/staging/merge-{:016x}", self.folder, self.options.entropy.u64());
         let written = self.write_merged(&inputs, &settings, through, &staging, progress);
         let done = written.and_then(|output| self.commit_merged(&inputs, output, &staging));
         if done.is_err() {

@@ -34,6 +34,8 @@ use crate::walk::Plan;
 
 /// A slot that joins begins at the places of so many old neighbours.
 const SEEDS_MAX: usize = 4;
+/// Candidates for each place of a row: the nearest ones. Most of the others would be occluded, and each costs a few scores to find that out.
+const CANDIDATES_A_PLACE: usize = 2;
 /// What stands is searched for a slot that joins with this share of the breadth that linking has: the old row knows the rest.
 const JOIN_BREADTH_DIVISOR: u32 = 2;
 const JOIN_BREADTH_MIN: u32 = 16;
@@ -336,7 +338,8 @@ impl<L: Links> Adoption<'_, L> {
             linker.slots.extend(near);
             sort_out(new, linker);
         }
-        self.pass.put(new, scorers, linker)
+        let most = CANDIDATES_A_PLACE * self.graph.rows.width(0);
+        self.pass.put(new, most, scorers, linker)
     }
 
     /// Puts what stands around `new` into `linker.slots`, which are empty; true if something with the same vector is there.

@@ -82,17 +82,18 @@ impl<'g> Refinement<'g> {
         let around = linker.walk.around(self.graph, slot.0, &[]);
         linker.slots.clear();
         linker.slots.extend_from_slice(around);
-        self.put(slot.0, scorers, linker)
+        self.put(slot.0, CANDIDATES_MAX, scorers, linker)
     }
 
-    /// Chooses for `slot` among `linker.slots`.
+    /// Chooses for `slot` among the `most` nearest of `linker.slots`.
     pub(crate) fn put(
         &self,
         slot: u32,
+        most: usize,
         scorers: &mut Scorers<'_>,
         linker: &mut Linker,
     ) -> Result<(), Stopped> {
-        choose(self.graph, slot, self.lists.width, scorers, linker)?;
+        choose(self.graph, slot, self.lists.width, most, scorers, linker)?;
         self.lists.set(slot, &linker.selection.chosen);
         Ok(())
     }
@@ -169,19 +170,20 @@ impl Turned<'_> {
         linker.slots.extend(sources.iter().map(|&source| Slot(source)));
         linker.slots.sort_unstable();
         linker.slots.dedup();
-        choose(self.graph, slot.0, self.lists.width, scorers, linker)?;
+        choose(self.graph, slot.0, self.lists.width, CANDIDATES_MAX, scorers, linker)?;
         let _guard = self.graph.stripe(slot.0);
         self.graph.rows.write(slot.0, 0, &linker.selection.chosen);
         Ok(())
     }
 }
 
-/// Chooses at most `count` of `linker.slots` as neighbours of `slot`: of the nearest of them, and of those that are its neighbours now however
-/// far they are. Linking found these while few slots were there, and in dense data nothing else leads out of a cluster.
+/// Chooses at most `count` of `linker.slots` as neighbours of `slot`: of the `most` nearest of them, and of those that are its neighbours now
+/// however far they are. Linking found these while few slots were there, and in dense data nothing else leads out of a cluster.
 fn choose(
     graph: &Graph,
     slot: u32,
     count: usize,
+    most: usize,
     scorers: &mut Scorers<'_>,
     linker: &mut Linker,
 ) -> Result<(), Stopped> {
@@ -191,7 +193,7 @@ fn choose(
     let mut rank = 0;
     candidates.retain(|candidate| {
         rank += 1;
-        rank <= CANDIDATES_MAX || row.contains(&candidate.slot)
+        rank <= most || row.contains(&candidate.slot)
     });
     selection.choose(candidates, count, graph.params(), scorers.judge)
 }

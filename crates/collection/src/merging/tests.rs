@@ -528,3 +528,66 @@ fn small_segments_are_scanned_where_the_settings_say_so() {
     assert_eq!(c.stats().unwrap().unlinked_rows, 0);
     assert_eq!(graphs(&c).1, 1_500, "a graph that was built stays");
 }
+
+#[test]
+fn readers_see_one_moment_and_all_of_it_while_segments_come_and_go() {
+    const POINTS: u64 = 400;
+    let dir: Arc<dyn Dir> = MemoryDir::new();
+    dir.make_dir("c").unwrap();
+    let options = CollectionOptions { head_rows_max: 1_500, ..options() };
+    Collection::create(&dir, "c", UUID, &CollectionConfig::new(2, Metric::Euclid), &options).unwrap();
+    let (c, _) = Collection::open(&dir, "c", UUID, options).unwrap();
+    // Each operation rewrites all points, so whoever sees a part of one sees two rounds, a point twice, or none.
+    let write = |round: u64| {
+        let point = |id: u64| {
+            Point::new(id, vec![(id % 20) as f32, round as f32])
+                .payload(Object::from_entries([("n".to_owned(), Value::from(round))]))
+        };
+        c.upsert((0..POINTS).map(point).collect()).unwrap();
+        let ids: Vec<PointId> = (0..POINTS).step_by(3).map(PointId::from).collect();
+        c.replace_payload(&ids, Object::from_entries([("n".to_owned(), Value::from(round))])).unwrap();
+    };
+    write(0);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done() {
+                c.maintain_segments().unwrap();
+                c.maintain_indexes().unwrap();
+                c.maintain_merges().unwrap();
+                while c.maintain_links().unwrap() {}
+            }
+        });
+        for reader in 0..2u64 {
+            let (c, is_done) = (&c, &is_done);
+            scope.spawn(move || {
+                let mut last = 0;
+                while !is_done() {
+                    let view = c.view();
+                    assert_eq!(view.count(), POINTS);
+                    let records = view.scroll(None, 1_000, With::ALL).unwrap();
+                    let rounds: Vec<u64> = records
+                        .iter()
+                        .map(|record| record.vectors.as_ref().unwrap()[0].1[1] as u64)
+                        .collect();
+                    assert_eq!(rounds.len() as u64, POINTS);
+                    assert!(rounds.iter().all(|&round| round == rounds[0] && round >= last), "{rounds:?}");
+                    last = rounds[0];
+                    let query = [reader as f32, last as f32];
+                    let found = view.search(&Query::new(&query, 20)).unwrap();
+                    // Twenty points lie exactly there.
+                    assert!(found.len() == 20 && found.iter().all(|hit| hit.distance == 0.0), "{found:?}");
+                }
+            });
+        }
+        (1..60).for_each(&write);
+        done.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    c.optimize(&Progress::default()).unwrap();
+    let stats = c.stats().unwrap();
+    assert_eq!((stats.points, stats.deleted), (POINTS, 0));
+    assert_eq!(c.status().name(), "green", "{:?}", c.status());
+    // However often points were rewritten, little more is left on disk than they take.
+    assert!(stats.disk.vectors < 40_000, "{:?}", stats.disk);
+}
