@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `filters`, `tenants`, `segments` with what they share, `place`, `stored`, `disk`;
+//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `snapshots`, `filters`, `tenants`, `segments` with what they share, `place`, `stored`, `disk`;
 //! then `index`, which measures the index alone, with `turnover` and `gates`.
 #![expect(
     clippy::disallowed_methods,
@@ -34,6 +34,7 @@ mod place;
 mod report;
 mod segments;
 mod singles;
+mod snapshots;
 mod stored;
 mod tenants;
 
@@ -55,6 +56,9 @@ const BENCHES: &[(&str, Bench)] = &[
     ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
+    ("snapshots", |options, place, report| {
+        snapshots::run(&DataSet::read(&options.data)?, place, report)
+    }),
     ("filters", |options, place, report| filters::run(&DataSet::read(&options.data)?, place, report)),
     ("tenants", |options, place, report| tenants::run(&DataSet::read(&options.data)?, place, report)),
     (SEGMENTS, |options, place, report| {

@@ -47,6 +47,27 @@ pub fn cell(bytes: &mut [u8]) {
     sum(bytes, 0, end);
 }
 
+/// Mends an archive: the checksums of its first header and of the manifest behind it, whose length is what the header says.
+pub fn archive(bytes: &mut [u8]) {
+    const BLOCK: usize = 512;
+    const SIZE: std::ops::Range<usize> = 124..135;
+    const SUM: std::ops::Range<usize> = 148..156;
+    if bytes.len() < BLOCK {
+        return;
+    }
+    let digits = std::str::from_utf8(&bytes[SIZE]).ok();
+    let length = digits.and_then(|digits| usize::from_str_radix(digits, 8).ok());
+    let end = length
+        .and_then(|length| BLOCK.checked_add(length))
+        .filter(|end| (BLOCK + 4..=bytes.len()).contains(end));
+    if let Some(end) = end {
+        sum(bytes, BLOCK, end - 4);
+    }
+    bytes[SUM].fill(b' ');
+    let total: u32 = bytes[..BLOCK].iter().map(|&byte| u32::from(byte)).sum();
+    put(bytes, SUM.start, format!("{total:06o}\0 ").as_bytes());
+}
+
 /// Mends the header of a log file.
 pub fn log_header(bytes: &mut [u8]) {
     if bytes.len() >= wal::HEADER_BYTES {

@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, OnceLock};
 
-use nearfield::{CollectionConfig, Database, Metric, Object, Options, Point, PointId, Uuid, Value, Vectors};
+use nearfield::{
+    CollectionConfig, Database, Metric, Object, Options, Point, PointId, Progress, Uuid, Value, Vectors,
+};
 use nearfield_ann::conformance::Points;
 use nearfield_codec::{AlignedBytes, ContainerWriter, FileTag};
 use nearfield_collection::{Cell, CollectionOptions, ManifestCell};
@@ -129,6 +131,29 @@ pub(crate) fn codes() -> [Vec<u8>; 2] {
         let rows = rows.iter().enumerate().map(|(at, row)| (at != 4).then_some(row.as_slice()));
         nearfield_quant::write_rows(Vec::new(), &codec, rows).expect("writing to memory does not fail").0
     })
+}
+
+/// Archives of a snapshot of one collection, and of the whole database.
+pub(crate) fn archives() -> Vec<Vec<u8>> {
+    let db = Database::open_in(MemoryDir::new(), "fixture", options()).expect("memory does not fail");
+    let c = db.create_collection("c", CollectionConfig::new(2, Metric::Dot)).expect("creates");
+    let points = |ids: std::ops::Range<u64>| -> Vec<Point> {
+        ids.map(|id| Point::new(id, vec![id as f32, 1.0]).payload(payload(id))).collect()
+    };
+    c.upsert(points(0..5)).expect("writes");
+    c.flush().expect("seals");
+    c.delete(&[1.into()]).expect("deletes");
+    c.upsert(points(7..9)).expect("writes");
+    db.set_alias("now", "c").expect("names it");
+    let names = [c.create_snapshot("one", "words"), db.create_full_snapshot("all", "")];
+    names
+        .into_iter()
+        .map(|made| {
+            let (name, mut file) = (made.expect("is made").name, Vec::new());
+            db.archive_snapshot(&name, &mut file, &Progress::default()).expect("memory does not fail");
+            file
+        })
+        .collect()
 }
 
 /// Tasks of a database: none, and some of several kinds, one of them failed.

@@ -65,6 +65,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("segment_vectors", targets::segment::segment_vectors),
     ("segment_payload", targets::segment::segment_payload),
     ("field_index", targets::field_index::field_index),
+    ("snapshot_archive", targets::snapshot_archive::snapshot_archive),
     ("payload_row", targets::payload_row::payload_row),
     ("npy", targets::npy::npy),
     ("jsonl", targets::jsonl::jsonl),

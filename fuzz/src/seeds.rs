@@ -20,6 +20,7 @@ pub fn seeds(target: &str) -> Vec<(String, Vec<u8>)> {
         "manifest" => vec![value(&fixtures::database().manifest)],
         "catalog" => vec![value(&fixtures::database().catalog)],
         "tasks" => fixtures::tasks(),
+        "snapshot_archive" => fixtures::archives().iter().flat_map(|file| files(file)).collect(),
         "operation" => operations(),
         "container" => [0, 200, 1_500].iter().flat_map(|bytes| files(&fixtures::container(*bytes))).collect(),
         "graph" => files(&fixtures::graph()),

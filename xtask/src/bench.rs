@@ -11,6 +11,7 @@ const BENCHES: &[(&str, Needs)] = &[
     ("flat", Needs::FullSet),
     ("import", Needs::FullSet),
     ("open", Needs::FullSet),
+    ("snapshots", Needs::FullSet),
     ("filters", Needs::FullSet),
     ("tenants", Needs::FullSet),
     ("segments", Needs::FullSet),
@@ -266,7 +267,7 @@ mod tests {
     #[test]
     fn wrong_words_are_refused_before_anything_is_built() {
         assert!(message("rivals --data x").contains(
-            "there is no benchmark \"rivals\" yet; there are flat, import, open, filters, tenants, segments, kernels, index, turnover, gates, peers"
+            "there is no benchmark \"rivals\" yet; there are flat, import, open, snapshots, filters, tenants, segments, kernels, index, turnover, gates, peers"
         ));
         assert!(message("").contains("wants a name"));
         assert!(message("flat --data x --fast").contains("--fast"));

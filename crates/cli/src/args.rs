@@ -4,6 +4,7 @@
 
 mod fields;
 mod maintenance;
+mod snapshots;
 
 use std::path::PathBuf;
 
@@ -13,6 +14,9 @@ use nearfield::{Durability, Metric};
 
 pub(crate) use fields::{Index, IndexAction, IndexOptions};
 pub(crate) use maintenance::{Maintain, TaskAction, Tasks};
+pub(crate) use snapshots::{
+    Archive, CloneCollection, Destination, Dump, Export, ExportFormat, Snapshot, SnapshotAction, Which,
+};
 
 /// Nearfield, a vector database.
 #[derive(Debug, Parser)]
@@ -60,6 +64,16 @@ pub(crate) enum Command {
     Rebuild(Maintain),
     /// List tasks, wait for them, take them back
     Tasks(Tasks),
+    /// Make, list, restore, pin, verify and carry snapshots
+    Snapshot(Snapshot),
+    /// Write a collection, or the points that pass a filter, to files that anybody can read
+    Export(Export),
+    /// Export the points that pass a filter, verify the file, then delete them
+    Archive(Archive),
+    /// Copy a collection: by links, without writing points again
+    Clone(CloneCollection),
+    /// Write the whole database to one file
+    Dump(Dump),
 }
 
 /// The database that a command works on.
@@ -100,9 +114,13 @@ pub(crate) struct Import {
     pub(crate) target: Target,
     /// Collection or alias; a collection is made if missing, with the dimension of the vectors
     pub(crate) collection: String,
-    /// Vectors: a .npy file of float32 or float16, one row a point; NAME=FILE, once a name, for several vectors a point
-    #[arg(long, value_name = "FILE", required = true)]
+    /// Vectors: a .npy file of float32 or float16, an .fvecs or a .bvecs file, one row a point; NAME=FILE, once a name, for several vectors
+    /// a point
+    #[arg(long, value_name = "FILE", required_unless_present = "from")]
     pub(crate) vectors: Vec<String>,
+    /// What `nearfield export` wrote, or `export_json` of the embedded Python API: ids, vectors and payloads are all in it
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["vectors", "payload", "metric", "ids"])]
+    pub(crate) from: Option<PathBuf>,
     /// Payloads: a text file with one JSON object a line, in the order of the vectors
     #[arg(long, value_name = "FILE")]
     pub(crate) payload: Option<PathBuf>,

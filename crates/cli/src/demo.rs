@@ -14,7 +14,8 @@ use crate::database;
 use crate::failure::{Failure, Outcome};
 use crate::import::pipeline;
 use crate::import::progress::Progress;
-use crate::import::source::{Ids, PayloadFile, Place, Seekable, Source, VectorFile};
+use crate::import::rows::Rows;
+use crate::import::source::{Ids, PayloadFile, Place, Points, Seekable, Source, VectorFile};
 use crate::json::{from_f32, from_id};
 use crate::npy;
 use crate::output::{Screen, bytes, counted, duration, shorten, thousands};
@@ -129,15 +130,18 @@ fn is_complete(collection: &Collection) -> Outcome<bool> {
 
 /// Imports the sample and seals it.
 fn import(collection: &Collection) -> Outcome<Duration> {
-    let vectors =
-        VectorFile { name: String::new(), label: "the bundled vectors".to_owned(), rows: vectors()? };
+    let vectors = VectorFile {
+        name: String::new(),
+        label: "the bundled vectors".to_owned(),
+        rows: Rows::Npy(vectors()?),
+    };
     let start = Place::default();
     let payload =
         PayloadFile::new("the bundled payload".to_owned(), Box::new(sample::PAYLOAD.as_bytes()), &start);
     let source = Source::new(vec![vectors], Some(payload), Ids::new(sample::ID_FIELD), BATCH, start)?;
     let watch = Stopwatch::start();
     let progress = Progress::new(0, source.rows());
-    pipeline::run(collection, source, |place, _| {
+    pipeline::run(collection, Box::new(source), |place, _| {
         progress.reached(place.row);
         Ok(())
     })?;

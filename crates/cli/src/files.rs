@@ -12,7 +12,7 @@
 )]
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -22,6 +22,9 @@ use crate::failure::{Failure, Outcome};
 
 /// So many bytes at the start of a file take part in its [`Identity`].
 const HEAD_BYTES: u64 = 64 << 10;
+
+/// Bytes written at once.
+const OUTPUT_BUFFER_BYTES: usize = 1 << 20;
 
 /// What tells whether a file is still the one it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +58,7 @@ pub(crate) fn open(path: &Path) -> Outcome<Input> {
     }
     let mut head = Vec::new();
     Read::by_ref(&mut file).take(HEAD_BYTES).read_to_end(&mut head).map_err(failed)?;
-    io::Seek::rewind(&mut file).map_err(failed)?;
+    file.rewind().map_err(failed)?;
     let since = about.modified().map_err(failed)?.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let modified_ns = u64::try_from(since.as_nanos()).unwrap_or(u64::MAX);
     Ok(Input { file, identity: Some(Identity { bytes: about.len(), modified_ns, head: crc64(&head) }) })
@@ -91,6 +94,109 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Outcome<()> {
         sync_folder(path)
     };
     write().map_err(|error| Failure::io("write", path, &error))
+}
+
+/// A file being made: it has its name once it is complete and durable, and goes away if it never is.
+pub(crate) struct Output {
+    path: PathBuf,
+    file: Option<BufWriter<File>>,
+}
+
+impl Output {
+    /// Begins the file that will be `path`.
+    pub(crate) fn create(path: &Path) -> Outcome<Output> {
+        if path.is_dir() {
+            return Err(Failure::invalid(format!("{} is a directory: a file was expected", path.display())));
+        }
+        let file = File::create(beside(path)).map_err(|error| Failure::io("write", path, &error))?;
+        Ok(Output { path: path.to_owned(), file: Some(BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, file)) })
+    }
+
+    /// Gives it its name.
+    pub(crate) fn finish(mut self) -> Outcome<()> {
+        let finish = |file: BufWriter<File>| -> io::Result<()> {
+            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
+            fs::rename(beside(&self.path), &self.path)?;
+            sync_folder(&self.path)
+        };
+        let finished = self.file.take().map_or(Ok(()), finish);
+        finished.map_err(|error| {
+            let _unfinished = fs::remove_file(beside(&self.path));
+            Failure::io("write", &self.path, &error)
+        })
+    }
+
+    /// Writes over its first bytes, which were written before.
+    pub(crate) fn rewrite_start(&mut self, bytes: &[u8]) -> Outcome<()> {
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let rewrite = file
+            .seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(bytes))
+            .and_then(|()| file.seek(SeekFrom::End(0)));
+        rewrite.map(drop).map_err(|error| Failure::io("write", &self.path, &error))
+    }
+}
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.as_mut().map_or(Ok(0), |file| file.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if self.file.take().is_some() {
+            let _unfinished = fs::remove_file(beside(&self.path));
+        }
+    }
+}
+
+/// A folder being made, as [`Output`].
+pub(crate) struct OutputFolder {
+    path: PathBuf,
+    is_open: bool,
+}
+
+impl OutputFolder {
+    /// Begins the folder that will be `path`, which must not be there.
+    pub(crate) fn create(path: &Path) -> Outcome<OutputFolder> {
+        if path.exists() {
+            return Err(Failure::invalid(format!("{} is there already", path.display()))
+                .advise("choose another name or remove it"));
+        }
+        let made = match fs::remove_dir_all(beside(path)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::create_dir(beside(path)),
+        };
+        made.map_err(|error| Failure::io("make the folder", path, &error))?;
+        Ok(OutputFolder { path: path.to_owned(), is_open: true })
+    }
+
+    /// Begins a file in it.
+    pub(crate) fn file(&self, name: &str) -> Outcome<Output> {
+        Output::create(&beside(&self.path).join(name))
+    }
+
+    /// Gives it its name.
+    pub(crate) fn finish(mut self) -> Outcome<()> {
+        let (from, to) = (beside(&self.path), &self.path);
+        let renamed = fs::rename(&from, to).and_then(|()| sync_folder(to));
+        renamed.map_err(|error| Failure::io("write", to, &error))?;
+        self.is_open = false;
+        Ok(())
+    }
+}
+
+impl Drop for OutputFolder {
+    fn drop(&mut self) {
+        if self.is_open {
+            let _unfinished = fs::remove_dir_all(beside(&self.path));
+        }
+    }
 }
 
 /// Removes `path` if it is there.

@@ -8,6 +8,8 @@
 //! 1. What [`parse_object`] returns passes `Object::check`: the limits are applied while reading, before more is allocated.
 //! 2. Reading recurses at most [`PAYLOAD_DEPTH_MAX`] times, whatever the input.
 
+pub(crate) mod record;
+
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::fmt;

@@ -1,5 +1,5 @@
-//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections, stats, flush,
-//! optimize, rebuild and tasks on a database in a directory.
+//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections, stats, flush, optimize, rebuild,
+//! tasks, snapshot, export, archive, clone and dump on a database in a directory.
 //!
 //! Should you use this crate? To run commands, use the binary; to build on Nearfield, use the crate `nearfield`. This library exists so
 //! that the readers of foreign files ([`npy`], [`jsonl`], [`json`]) and the bundled [`sample`] can be tested, fuzzed and benchmarked.
@@ -37,8 +37,10 @@
 //! # Reading order
 //!
 //! `args` (what can be typed), `import` with `import/source`, `import/pipeline`, `import/checkpoint`; then `demo`, `search`, `get`,
-//! `count`, `facet`, `delete`, `index`, `collections`, `stats`, `maintain`, `tasks`; `filter`, `output` and `failure` say how people and scripts are answered.
+//! `count`, `facet`, `delete`, `index`, `collections`, `stats`, `maintain`, `tasks`; `snapshot`, `export`, `archive`; `filter`, `output` and
+//! `failure` say how people and scripts are answered.
 
+mod archive;
 mod args;
 mod bar;
 mod collections;
@@ -47,6 +49,7 @@ mod database;
 mod delete;
 mod demo;
 mod explain;
+mod export;
 mod facet;
 mod failure;
 mod files;
@@ -62,9 +65,11 @@ mod output;
 mod percentiles;
 pub mod sample;
 mod search;
+mod snapshot;
 mod stats;
 mod tasks;
 mod timing;
+pub mod vecs;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -105,6 +110,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Optimize(command) => maintain::run(&screen, &command, Chore::Optimize),
         Command::Rebuild(command) => maintain::run(&screen, &command, Chore::Rebuild),
         Command::Tasks(command) => tasks::run(&screen, &command),
+        Command::Snapshot(command) => snapshot::run(&screen, &command),
+        Command::Export(command) => export::run(&screen, &command),
+        Command::Archive(command) => archive::run(&screen, &command),
+        Command::Clone(command) => snapshot::run_clone(&screen, &command),
+        Command::Dump(command) => snapshot::run_dump(&screen, &command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

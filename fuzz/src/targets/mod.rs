@@ -14,6 +14,7 @@ pub mod npy;
 pub mod operation;
 pub mod payload_row;
 pub mod segment;
+pub mod snapshot_archive;
 pub mod tasks;
 pub mod wal_frames;
 pub mod wal_recover;

@@ -80,7 +80,7 @@ impl FromStr for Line {
 /// How many streams a session has: often one, which then also closes and opens the database.
 pub fn streams(world: &Arc<World>, session: u64) -> Vec<Stream> {
     let count = [1, 1, 2, 4][(derive(session, 1) % 4) as usize];
-    Stream::all(world, session, count)
+    Stream::all(world, session, count).into_iter().map(Stream::with_snapshots).collect()
 }
 
 /// Works until it is killed, or until the work is done.

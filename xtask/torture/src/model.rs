@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use nearfield::{
-    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Vectors, With,
+    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Progress, Vectors, View, With,
 };
 
 use crate::report::{Kind, Violation};
@@ -42,6 +42,8 @@ pub struct Model {
     pub collections: BTreeMap<String, Contents>,
     /// Aliases and what they stand for.
     pub aliases: BTreeMap<String, String>,
+    /// Snapshots, by collection and name, and what was in them.
+    pub snapshots: BTreeMap<(String, String), Contents>,
 }
 
 /// What a database answers to an operation.
@@ -121,6 +123,28 @@ impl Model {
                 Outcome::Done
             }
             Op::DropAlias(alias) => Outcome::Count(u64::from(self.aliases.remove(alias).is_some())),
+            Op::Snapshot(of, name) => {
+                let key = (of.clone(), name.clone());
+                match self.collections.get(of) {
+                    None => Outcome::NotFound,
+                    Some(_) if self.snapshots.contains_key(&key) => Outcome::Exists,
+                    Some(contents) => {
+                        self.snapshots.insert(key, contents.clone());
+                        Outcome::Done
+                    }
+                }
+            }
+            Op::Restore(of, name, target) => match self.snapshots.get(&(of.clone(), name.clone())) {
+                None => Outcome::NotFound,
+                Some(contents) => {
+                    self.collections.insert(target.clone(), contents.clone());
+                    Outcome::Done
+                }
+            },
+            Op::DropSnapshot(of, name) => {
+                let there = self.snapshots.remove(&(of.clone(), name.clone())).is_some();
+                Outcome::Count(u64::from(there))
+            }
             Op::Reopen => Outcome::Done,
         }
     }
@@ -139,6 +163,10 @@ impl Model {
         }
         if self.aliases != found.aliases {
             return Err(format!("aliases are {:?}, expected {:?}", found.aliases, self.aliases));
+        }
+        let snapshots = |model: &Model| model.snapshots.keys().cloned().collect::<Vec<_>>();
+        if snapshots(self) != snapshots(found) {
+            return Err(format!("snapshots are {:?}, expected {:?}", snapshots(found), snapshots(self)));
         }
         Ok(())
     }
@@ -177,6 +205,15 @@ impl Model {
                     }
                 }
             }
+            Op::Restore(_, _, target) => {
+                let [before, restored, found] =
+                    [&*self, &after, found].map(|model| model.collections.get(target));
+                match () {
+                    () if found == restored => true,
+                    () if found == before => false,
+                    () => return Err(half(format!("{target} is neither as before it nor as restored"))),
+                }
+            }
             _ if after.same_names(found).is_ok() => true,
             _ => match self.same_names(found) {
                 Ok(()) => false,
@@ -213,6 +250,16 @@ impl Model {
             let text = format!("aliases are {:?}, expected {:?}", found.aliases, self.aliases);
             violations.push(Violation::new(Kind::Lost, text));
         }
+        for (key @ (of, name), contents) in &self.snapshots {
+            match found.snapshots.get(key) {
+                None => violations.push(Violation::new(Kind::Lost, format!("snapshot {name} of {of} is gone"))),
+                Some(other) => violations.extend(contents.compare(&format!("snapshot {name} of {of}"), &other.points)),
+            }
+        }
+        for (of, name) in found.snapshots.keys().filter(|key| !self.snapshots.contains_key(*key)) {
+            let text = format!("snapshot {name} of {of} is there and should not be");
+            violations.push(Violation::new(Kind::Resurrected, text));
+        }
         violations
     }
 
@@ -227,6 +274,16 @@ impl Model {
             let collection = db.collection(&name).map_err(|e| e.to_string())?;
             let points = read_points(&collection, page).map_err(|e| format!("collection {name}: {e}"))?;
             model.collections.insert(name, Contents { config: nearfield::CollectionConfig::clone(&collection.config()), points });
+        }
+        for name in db.all_snapshots().map_err(|e| e.to_string())? {
+            let failed = |e: nearfield::Error| format!("{name}: {e}");
+            db.verify_snapshot_digests(&name, &Progress::default()).map_err(failed)?;
+            let info = db.describe_snapshot(&name).map_err(failed)?;
+            let view = db.snapshot_view(&name, None).map_err(failed)?;
+            let points = read_view(&view, page).map_err(|e| format!("{name}: {e}"))?;
+            let config = info.collections[0].config.clone();
+            let of = name.collection.clone().unwrap_or_default();
+            model.snapshots.insert((of, name.name.clone()), Contents { config, points });
         }
         Ok(model)
     }
@@ -310,7 +367,11 @@ fn entry(config: &CollectionConfig, point: &Point) -> Entry {
 ///
 /// What reading met, or pages out of order.
 pub fn read_points(collection: &Collection, page: usize) -> Result<Points, String> {
-    let view = collection.view();
+    read_view(&collection.view(), page)
+}
+
+/// All points of a view, by scrolling.
+fn read_view(view: &View, page: usize) -> Result<Points, String> {
     let mut points = Points::new();
     let mut after: Option<PointId> = None;
     loop {

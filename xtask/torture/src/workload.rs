@@ -10,7 +10,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use nearfield::{
-    Collection, CollectionConfig, Database, ErrorKind, Metric, Object, Point, PointId, Uuid, Value, Vectors,
+    Collection, CollectionConfig, Database, ErrorKind, Metric, Object, Point, PointId, Progress, Replace,
+    SnapshotName, Uuid, Value, Vectors,
 };
 use nearfield_platform::{Entropy, SeededEntropy};
 
@@ -23,6 +24,7 @@ pub const LANES: u64 = 4;
 pub const BASE: [&str; 2] = ["c0", "c1"];
 const SPARE: [&str; 3] = ["s0", "s1", "s2"];
 const ALIASES: [&str; 2] = ["a0", "a1"];
+const SNAPSHOTS: [&str; 2] = ["p0", "p1"];
 
 /// A seed for the `n`-th thing that `seed` leads to.
 pub fn derive(seed: u64, n: u64) -> u64 {
@@ -110,6 +112,12 @@ pub enum Op {
     SetAlias(String, String),
     /// An alias is forgotten.
     DropAlias(String),
+    /// A snapshot (second) of a collection (first) is made.
+    Snapshot(String, String),
+    /// The snapshot (second) of a collection (first) is restored as a collection (third), in the place of what is there.
+    Restore(String, String, String),
+    /// A snapshot (second) of a collection (first) is dropped.
+    DropSnapshot(String, String),
     /// The database is closed and opened again, perhaps with other settings.
     Reopen,
 }
@@ -139,6 +147,9 @@ impl fmt::Display for Op {
             Op::Drop(name) => write!(f, "delete collection {name}"),
             Op::SetAlias(alias, name) => write!(f, "alias {alias} = {name}"),
             Op::DropAlias(alias) => write!(f, "delete alias {alias}"),
+            Op::Snapshot(of, name) => write!(f, "snapshot {name} of {of}"),
+            Op::Restore(of, name, target) => write!(f, "restore {name} of {of} as {target}"),
+            Op::DropSnapshot(of, name) => write!(f, "forget {name} of {of}"),
             Op::Reopen => f.write_str("close and open"),
         }
     }
@@ -175,6 +186,8 @@ pub struct Stream {
     lanes: Vec<u64>,
     /// Whether it closes and opens the database; only where it is alone.
     alone: bool,
+    /// Whether it makes and restores snapshots.
+    snapshots: bool,
 }
 
 impl Stream {
@@ -186,8 +199,16 @@ impl Stream {
             number,
             lanes: (0..LANES).filter(|lane| lane % count == number).collect(),
             alone: count == 1,
+            snapshots: false,
         };
         (0..count).map(stream).collect()
+    }
+
+    /// The same, with snapshots among what is done to the catalog. Only for judges that know at which operation a process ended:
+    /// after a power cut in `process` durability a snapshot may hold what its collection has lost.
+    #[must_use]
+    pub fn with_snapshots(self) -> Stream {
+        Stream { snapshots: true, ..self }
     }
 
     /// How many operations at the front of the first stream make sure of the [`BASE`]; others wait for them.
@@ -216,11 +237,20 @@ impl Stream {
 
     fn catalog_op(&self, random: &SeededEntropy) -> Op {
         let (spare, alias) = (one_of(random, &SPARE).to_owned(), one_of(random, &ALIASES).to_owned());
-        match random.below(10) {
+        match random.below(if self.snapshots { 16 } else { 10 }) {
             0..=3 => {
                 let config = self.world.config(&spare).clone();
                 Op::Create(spare, config)
             }
+            // Only of collections that this stream alone writes.
+            10..=12 => Op::Snapshot(spare, one_of(random, &SNAPSHOTS).to_owned()),
+            13..=14 => {
+                // Whoever has the name afterwards must be of its shape.
+                let (name, other) = (one_of(random, &SNAPSHOTS).to_owned(), one_of(random, &SPARE).to_owned());
+                let fits = self.world.config(&other) == self.world.config(&spare);
+                Op::Restore(spare.clone(), name, if fits { other } else { spare })
+            }
+            15 => Op::DropSnapshot(spare, one_of(random, &SNAPSHOTS).to_owned()),
             4..=5 => Op::Drop(spare),
             6..=8 => {
                 let even = ["c0", "s0", "s2"];
@@ -336,6 +366,16 @@ pub fn execute(db: &Database, op: &Op) -> Outcome {
         Op::Drop(name) => db.delete_collection(name).map(|there| Outcome::Count(u64::from(there))),
         Op::SetAlias(alias, name) => db.set_alias(alias, name).map(done),
         Op::DropAlias(alias) => db.delete_alias(alias).map(|there| Outcome::Count(u64::from(there))),
+        Op::Snapshot(of, name) => db.create_snapshot(of, name, "").map(|_| Outcome::Done),
+        Op::Restore(of, name, target) => {
+            let (name, done) = (SnapshotName::of(of, name), Progress::default());
+            let restored = db.restore_snapshot_with(&name, None, target, Replace::Existing, &done);
+            restored.map(|_| Outcome::Done)
+        }
+        Op::DropSnapshot(of, name) => {
+            let dropped = db.drop_snapshot(&SnapshotName::of(of, name));
+            dropped.map(|there| Outcome::Count(u64::from(there)))
+        }
         Op::Reopen => Ok(Outcome::Failed("only who holds the database can open it again".to_owned())),
     };
     answer.unwrap_or_else(|error| match error.kind() {
@@ -395,11 +435,14 @@ mod tests {
     #[test]
     fn all_kinds_of_operations_and_ids_occur() {
         let world = Arc::new(World::new(7, SIZE));
-        let stream = &Stream::all(&world, 1, 1)[0];
-        let words = (0..2000).map(|n| stream.op(n).to_string().split(' ').next().map(str::to_owned));
+        let stream = &Stream::all(&world, 1, 1)[0].clone().with_snapshots();
+        let words = (0..4000).map(|n| stream.op(n).to_string().split(' ').next().map(str::to_owned));
         let seen: std::collections::HashSet<_> = words.collect();
         for word in
-            ["upsert", "insert", "delete", "replace", "merge", "flush", "sync", "create", "alias", "close"]
+            [
+            "upsert", "insert", "delete", "replace", "merge", "flush", "sync", "create", "alias", "snapshot",
+            "restore", "forget", "close",
+        ]
         {
             assert!(seen.contains(&Some(word.to_owned())), "{word}");
         }

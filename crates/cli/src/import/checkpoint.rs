@@ -12,13 +12,13 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use nearfield::{PointId, Seq};
+use nearfield::Seq;
 use serde_json::{Value as Json, json};
 
 use super::source::Place;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Identity};
-use crate::json::from_id;
+use crate::json::record::{exact_id, read_exact_id};
 use crate::timing::Stopwatch;
 
 /// The version of the file's content.
@@ -113,7 +113,7 @@ impl Checkpoint {
             "files": files.collect::<Vec<_>>(),
             "next_row": self.durable.row,
             "payload_offset": self.durable.payload_offset,
-            "last_id": self.durable.last_id.as_ref().map(from_id),
+            "last_id": self.durable.last_id.as_ref().map(exact_id),
         })
     }
 }
@@ -157,17 +157,15 @@ fn read(text: &str, job: &Job) -> Result<Place, String> {
             ));
         }
     }
-    let last_id = match &json["last_id"] {
-        Json::Number(id) => id.as_u64().map(PointId::Number),
-        Json::String(id) => Some(PointId::from(id.as_str())),
-        _ => None,
-    };
+    let last_id = read_exact_id(&json["last_id"]);
     let last_id = Some(last_id.ok_or("the file is damaged (last_id is no id)")?);
     Ok(Place { row: number("next_row")?, payload_offset: number("payload_offset")?, last_id })
 }
 
 #[cfg(test)]
 mod tests {
+    use nearfield::PointId;
+
     use super::*;
 
     fn job() -> Job {

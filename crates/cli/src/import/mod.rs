@@ -9,8 +9,12 @@
 //! 2. The checkpoint never passes what survives power loss; it goes away when all rows do (see `checkpoint`).
 
 mod checkpoint;
+mod embedded;
+mod from;
 pub(crate) mod pipeline;
 pub(crate) mod progress;
+pub(crate) mod records;
+pub(crate) mod rows;
 pub(crate) mod source;
 
 use std::io::{Seek, SeekFrom};
@@ -21,30 +25,43 @@ use nearfield::{Collection, CollectionConfig, Database, ErrorKind, Metric, Vecto
 use serde_json::json;
 
 use self::checkpoint::{Checkpoint, Job};
+use self::from::Export;
 use self::progress::Progress;
-use self::source::{Ids, PayloadFile, Place, Seekable, Source, VectorFile};
+use self::rows::Rows;
+use self::source::{Ids, PayloadFile, Place, Points, Seekable, Source, VectorFile};
 use crate::args::Import;
 use crate::database;
 use crate::failure::{Failure, Outcome};
 use crate::files::{self, Identity, Input};
-use crate::npy;
 use crate::output::{Screen, bytes, counted, duration, thousands};
 use crate::timing::{Stopwatch, per_second};
 
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Import) -> Outcome<()> {
-    let mut inputs = Inputs::open(command)?;
+    let mut inputs = match &command.from {
+        None => AnyInputs::Files(Inputs::open(command)?),
+        Some(path) => AnyInputs::Export(Export::open(path)?),
+    };
     let database =
         database::open_for_import(&command.target.path, command.target.trust, command.durability.into())?;
-    let (collection, created) = find_or_create(&database, command, &mut inputs)?;
+    let (collection, created) = match &mut inputs {
+        AnyInputs::Files(inputs) => find_or_create(&database, command, inputs)?,
+        AnyInputs::Export(export) => export.find_or_create(&database, &command.collection)?,
+    };
     let checkpoint_path = command
         .checkpoint
         .clone()
         .unwrap_or_else(|| command.target.path.join(format!("import-{}.checkpoint", collection.name())));
-    let job = inputs.job(&collection, &command.ids);
+    let job = match &inputs {
+        AnyInputs::Files(inputs) => inputs.job(&collection, &command.ids),
+        AnyInputs::Export(export) => Some(export.job(&collection)),
+    };
     let start = start(screen, command, &collection, &checkpoint_path, job.as_ref())?;
     let checkpoint = job.map(|job| Checkpoint::new(checkpoint_path, job, start.clone()));
-    let source = inputs.source(command, start.clone())?;
+    let source: Box<dyn Points> = match inputs {
+        AnyInputs::Files(inputs) => Box::new(inputs.source(command, start.clone())?),
+        AnyInputs::Export(export) => export.source(command, &collection, start.clone())?,
+    };
     let rows = source.rows();
     describe(screen, &source_line(command, rows, &collection), start.row)?;
 
@@ -59,6 +76,12 @@ pub(crate) fn run(screen: &Screen, command: &Import) -> Outcome<()> {
     report.print(screen, command)
 }
 
+/// Files side by side, or an export, which is all in one.
+enum AnyInputs {
+    Files(Inputs),
+    Export(Export),
+}
+
 /// All input files, open, before anything is known of the collection.
 struct Inputs {
     vectors: Vec<VectorInput>,
@@ -70,7 +93,7 @@ struct VectorInput {
     /// The name of the vector: as typed, then as the collection has it.
     name: Option<String>,
     path: PathBuf,
-    rows: npy::Reader<Box<dyn Seekable>>,
+    rows: Rows,
     identity: Identity,
 }
 
@@ -85,8 +108,7 @@ impl Inputs {
                 return Err(Failure::invalid(message)
                     .advise("write it to a file first; only the payload may be a pipe"));
             };
-            let rows = npy::Reader::new(Box::new(input.file) as Box<dyn Seekable>)
-                .map_err(|error| Failure::invalid(format!("{}: {error}", path.display())))?;
+            let rows = Rows::open(&path, Box::new(input.file) as Box<dyn Seekable>)?;
             vectors.push(VectorInput { name, path, rows, identity });
         }
         let payload = match &command.payload {
@@ -101,8 +123,7 @@ impl Inputs {
     /// Checks that the files can be of the same points.
     fn check(&self, ids: &Ids) -> Outcome<()> {
         for pair in self.vectors.windows(2) {
-            let [first, other] =
-                [&pair[0], &pair[1]].map(|input| (input.path.display(), input.rows.header().rows));
+            let [first, other] = [&pair[0], &pair[1]].map(|input| (input.path.display(), input.rows.rows()));
             if first.1 != other.1 {
                 let message = format!("{} has {} rows, {} has {}", first.0, first.1, other.0, other.1);
                 return Err(Failure::invalid(message)
@@ -179,8 +200,7 @@ fn find_or_create(database: &Database, command: &Import, inputs: &mut Inputs) ->
             let metric = command.metric.map_or(Metric::Cosine, Metric::from);
             let mut config: Option<CollectionConfig> = None;
             for input in &inputs.vectors {
-                let (name, dimension) =
-                    (input.name.clone().unwrap_or_default(), input.rows.header().dimension);
+                let (name, dimension) = (input.name.clone().unwrap_or_default(), input.rows.dimension());
                 config = Some(match config {
                     None => CollectionConfig::named(name, dimension, metric),
                     Some(config) => config.vector(name, dimension, metric),
@@ -202,8 +222,7 @@ fn check_vector(
 ) -> Outcome<()> {
     let name = input.name.as_deref().filter(|name| !name.is_empty());
     let shown = name.map(|name| format!(", vector {name:?}")).unwrap_or_default();
-    let (target, found) =
-        (format!("collection {:?}{shown}", collection.name()), input.rows.header().dimension);
+    let (target, found) = (format!("collection {:?}{shown}", collection.name()), input.rows.dimension());
     if vector.dim as usize != found {
         let message = format!(
             "{} has vectors of {found} dimensions, {target} has {}",
@@ -265,7 +284,7 @@ struct Times {
 /// Writes everything, makes it durable, seals it, removes the checkpoint and builds the index; after a failure the checkpoint stays.
 fn write(
     collection: &Collection,
-    source: Source,
+    source: Box<dyn Points>,
     mut checkpoint: Option<Checkpoint>,
     first: u64,
 ) -> Outcome<Times> {
@@ -321,7 +340,8 @@ fn stopped(
 /// "Importing base.npy and payload.jsonl into words: 2,000 points".
 fn source_line(command: &Import, rows: u64, collection: &Collection) -> String {
     let payload = command.payload.iter().map(|path| path.display().to_string());
-    let files = command.vectors.iter().cloned().chain(payload).collect::<Vec<_>>().join(" and ");
+    let from = command.from.iter().map(|path| path.display().to_string());
+    let files = command.vectors.iter().cloned().chain(payload).chain(from).collect::<Vec<_>>().join(" and ");
     format!("Importing {files} into {}: {}", collection.name(), counted(rows, "row", "rows"))
 }
 

@@ -11,7 +11,7 @@ use std::sync::mpsc::sync_channel;
 
 use nearfield::{Collection, Seq};
 
-use super::source::{Place, Source};
+use super::source::{Place, Points};
 use crate::failure::{Failure, Outcome};
 
 /// Batches that wait for the writer: enough that neither thread waits for the other's next turn on a busy machine.
@@ -20,7 +20,7 @@ const QUEUED: usize = 8;
 /// Writes all of `source` into `collection`; `written` is told of each batch that was acknowledged, with the place after it.
 pub(crate) fn run(
     collection: &Collection,
-    mut source: Source,
+    mut source: Box<dyn Points>,
     mut written: impl FnMut(Place, Seq) -> Outcome<()>,
 ) -> Outcome<()> {
     std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Turns `.npy` rows and JSON lines into batches of points, in file order.
+//! Turns rows of vector files and JSON lines into batches of points, in file order.
 //!
 //! **It refuses** to write: it runs beside the writer and hands batches over. It knows no database.
 //!
@@ -13,10 +13,10 @@ use std::io::{BufReader, Read, Seek};
 use nearfield::limits::ID_BYTES_MAX;
 use nearfield::{Object, Point, PointId, Value, Vectors};
 
+use super::rows::Rows;
 use crate::failure::{Failure, Outcome};
 use crate::json;
 use crate::jsonl::{LINE_BYTES_MAX, Lines};
-use crate::npy;
 
 /// Bytes of vectors and payloads after which a batch is cut, however few its points.
 pub(crate) const BATCH_BYTES: usize = 8 << 20;
@@ -67,7 +67,16 @@ pub(crate) struct VectorFile {
     pub(crate) name: String,
     /// What errors call the file.
     pub(crate) label: String,
-    pub(crate) rows: npy::Reader<Box<dyn Seekable>>,
+    pub(crate) rows: Rows,
+}
+
+/// Points in batches, whatever they are read from.
+pub(crate) trait Points: Send {
+    /// How many rows there are in all.
+    fn rows(&self) -> u64;
+
+    /// The next batch, or nothing after the last row.
+    fn next_batch(&mut self) -> Outcome<Option<Batch>>;
 }
 
 /// The lines of a payload.
@@ -141,32 +150,11 @@ impl Source {
             file.rows
                 .seek(place.row)
                 .map_err(|error| Failure::invalid(format!("{}: {error}", file.label)))?;
-            let here = file.rows.header().rows;
+            let here = file.rows.rows();
             rows = Some(rows.map_or(here, |rows: u64| rows.min(here)));
         }
         let rows = rows.unwrap_or(0);
         Ok(Source { vectors, payload, ids, batch: batch.max(1), place, rows })
-    }
-
-    /// How many rows there are in all.
-    pub(crate) fn rows(&self) -> u64 {
-        self.rows
-    }
-
-    /// The next batch, or nothing after the last row.
-    pub(crate) fn next_batch(&mut self) -> Outcome<Option<Batch>> {
-        let mut points = Vec::with_capacity(self.batch.min((self.rows - self.place.row) as usize));
-        let mut bytes = 0;
-        while points.len() < self.batch && bytes < BATCH_BYTES && self.place.row < self.rows {
-            let (point, size) = self.next_point()?;
-            bytes += size;
-            points.push(point);
-        }
-        let Some(last) = points.last() else {
-            return self.payload.as_mut().map_or(Ok(()), |payload| payload.finish(self.rows)).map(|()| None);
-        };
-        self.place.last_id = Some(last.id.clone());
-        Ok(Some(Batch { points, end: self.place.clone() }))
     }
 
     /// The point of the next row and the bytes of its vectors and payload.
@@ -225,6 +213,27 @@ impl Source {
     }
 }
 
+impl Points for Source {
+    fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    fn next_batch(&mut self) -> Outcome<Option<Batch>> {
+        let mut points = Vec::with_capacity(self.batch.min((self.rows - self.place.row) as usize));
+        let mut bytes = 0;
+        while points.len() < self.batch && bytes < BATCH_BYTES && self.place.row < self.rows {
+            let (point, size) = self.next_point()?;
+            bytes += size;
+            points.push(point);
+        }
+        let Some(last) = points.last() else {
+            return self.payload.as_mut().map_or(Ok(()), |payload| payload.finish(self.rows)).map(|()| None);
+        };
+        self.place.last_id = Some(last.id.clone());
+        Ok(Some(Batch { points, end: self.place.clone() }))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Cursor;
@@ -238,7 +247,7 @@ mod tests {
         bytes.extend((text.len() as u16).to_le_bytes());
         bytes.extend(text.bytes());
         bytes.extend((0..rows * dimension).flat_map(|i| (i as f32).to_le_bytes()));
-        let rows = npy::Reader::new(Box::new(Cursor::new(bytes)) as Box<dyn Seekable>).unwrap();
+        let rows = Rows::open("v.npy".as_ref(), Box::new(Cursor::new(bytes))).unwrap();
         VectorFile { name: name.to_owned(), label: "v.npy".to_owned(), rows }
     }
 

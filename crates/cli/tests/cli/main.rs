@@ -4,4 +4,6 @@ mod commands;
 mod demo;
 mod hostile;
 mod import;
+mod portable;
+mod snapshots;
 mod support;
