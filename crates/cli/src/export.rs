@@ -126,7 +126,7 @@ impl<'a> Exported<'a> {
             None => view.count(),
             Some(filter) => view.count_passing(filter)?,
         };
-        let (name, config) = (collection.name().to_owned(), (*collection.config()).clone());
+        let (name, config) = (collection.name().to_owned(), CollectionConfig::clone(&collection.config()));
         Ok(Exported { name, config, indexes: collection.field_indexes()?, view, filter, points })
     }
 

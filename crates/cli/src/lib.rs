@@ -1,5 +1,5 @@
-//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections, stats, flush, optimize, rebuild,
-//! tasks, snapshot, export, archive, clone and dump on a database in a directory.
+//! The `nearfield` command line: demo, import, search, get, count, facet, delete, index, collections, stats, flush, optimize, rebuild, tasks,
+//! snapshot, export, archive, clone and dump on a database in a directory.
 //!
 //! Should you use this crate? To run commands, use the binary; to build on Nearfield, use the crate `nearfield`. This library exists so
 //! that the readers of foreign files ([`npy`], [`jsonl`], [`json`]) and the bundled [`sample`] can be tested, fuzzed and benchmarked.

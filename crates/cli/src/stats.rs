@@ -2,13 +2,15 @@
 //!
 //! **It refuses** to add up what differs: every figure is one that the engine reports.
 
+use std::time::Duration;
+
 use nearfield::{Collection, Database};
 use serde_json::{Value as Json, json};
 
 use crate::args::Stats;
 use crate::database;
 use crate::failure::Outcome;
-use crate::output::{Screen, bytes, clean, thousands};
+use crate::output::{Screen, bytes, clean, duration, thousands};
 
 /// Runs the command.
 pub(crate) fn run(screen: &Screen, command: &Stats) -> Outcome<()> {
@@ -28,6 +30,11 @@ fn one(screen: &Screen, collection: &Collection) -> Outcome<()> {
         ("rows not sealed yet", thousands(stats.growing_rows)),
         ("rows not linked yet: searches scan them", thousands(stats.unlinked_rows)),
         ("segments without an index: searches scan them", thousands(stats.unindexed_segments)),
+        ("searches scan for want of a graph: rows", thousands(stats.debt.rows)),
+        ("searches scan for want of a graph: bytes", bytes(stats.debt.bytes)),
+        ("what that adds to a search, estimated", duration(Duration::from_micros(stats.debt.micros))),
+        ("indexes built with earlier settings", thousands(stats.stale_indexes)),
+        ("segments being merged, or to be", thousands(stats.unmerged_segments)),
         ("indexes found damaged and built anew", thousands(stats.damaged_indexes)),
         ("indexes of payload fields", thousands(stats.field_indexes)),
         ("of these not whole yet: filters read payloads too", thousands(stats.unbuilt_field_indexes)),
@@ -49,7 +56,14 @@ fn one(screen: &Screen, collection: &Collection) -> Outcome<()> {
     for (label, figure) in &figures {
         screen.say(&format!("  {} {figure:>14}", screen.dim(&format!("{label:<width$}"))))?;
     }
-    screen.answer(&stats_json(collection.name(), &stats))
+    let status = collection.status()?;
+    screen.say(&format!("  {} {:>14}", screen.dim(&format!("{:<width$}", "status")), status.name()))?;
+    for reason in status.reasons() {
+        screen.say(&format!("  {}", screen.dim(&clean(reason))))?;
+    }
+    let mut answer = stats_json(collection.name(), &stats);
+    answer["status"] = json!({"name": status.name(), "reasons": status.reasons()});
+    screen.answer(&answer)
 }
 
 fn all(screen: &Screen, database: &Database) -> Outcome<()> {
@@ -93,6 +107,9 @@ fn stats_json(name: &str, stats: &nearfield::Stats) -> Json {
         "growing_rows": stats.growing_rows,
         "unlinked_rows": stats.unlinked_rows,
         "unindexed_segments": stats.unindexed_segments,
+        "debt": {"rows": stats.debt.rows, "bytes": stats.debt.bytes, "micros": stats.debt.micros},
+        "stale_indexes": stats.stale_indexes,
+        "unmerged_segments": stats.unmerged_segments,
         "damaged_indexes": stats.damaged_indexes,
         "field_indexes": stats.field_indexes,
         "unbuilt_field_indexes": stats.unbuilt_field_indexes,

@@ -28,6 +28,10 @@ use crate::version::Member;
 
 /// Frozen heads that may wait before writers must wait too.
 const FROZEN_MAX: usize = 2;
+/// The part of a full head that is sealed where memory is near its end.
+const EARLY_PART: u64 = 4;
+/// Rows of fewer bytes are not worth a segment, whoever needs the room.
+const GIVEN_BYTES_MIN: u64 = 256 << 10;
 /// In `process` durability, how long a write may stay in the page cache alone.
 const SYNC_AFTER_MS: u64 = 100;
 /// How long after the last group a mark in the log ends the doubt about it.
@@ -148,17 +152,36 @@ impl Collection {
         }
     }
 
-    /// Waits for room in memory: with too many heads waiting to be sealed, a writer seals them itself.
+    /// Waits for room in memory: with too many heads waiting to be sealed, a writer seals them itself. Where the budget of all collections is
+    /// near its end one is too many, and so is a head of its own that is worth a segment.
     pub(crate) fn make_room(&self) -> Result<()> {
-        if self.current.load().frozen().count() < FROZEN_MAX {
+        if !self.lacks_room() {
             return Ok(());
         }
         let mut ledger = self.checkpoint.lock();
-        if self.current.load().frozen().count() < FROZEN_MAX {
+        if !self.lacks_room() {
             return Ok(());
         }
         self.checkpoint_locked(&mut ledger)
             .map_err(|e| e.within("the segments in memory could not be sealed"))
+    }
+
+    fn lacks_room(&self) -> bool {
+        let version = self.current.load();
+        let frozen = version.frozen().count();
+        let budget = &self.options.budget;
+        let full = budget.head_bytes_max(self.options.head_bytes_max);
+        frozen >= FROZEN_MAX
+            || budget.is_near() && (frozen > 0 || version.head().bytes() >= full / EARLY_PART)
+    }
+
+    /// Seals what is in memory if that is worth a segment: somebody else needs the room.
+    ///
+    /// # Errors
+    ///
+    /// As [`Collection::maintain_segments`].
+    pub fn give_room(&self) -> Result<()> {
+        if self.head_bytes() < GIVEN_BYTES_MIN { Ok(()) } else { self.checkpoint() }
     }
 
     fn mark(&self) -> Result<()> {
@@ -392,6 +415,7 @@ impl Collection {
         self.install(members, Arc::clone(version.head()));
         // What was dropped while it was written.
         self.retain_fields();
+        self.account();
     }
 
     /// Releases what neither of the last two manifests needs. Failing to is harmless; it is tried again next time.

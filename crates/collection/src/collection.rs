@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
-use nearfield_platform::{Clock, Dir, Entropy, SystemClock, SystemEntropy};
-use nearfield_segment::Growing;
+use nearfield_platform::{Budget, Clock, Dir, Entropy, Reservation, SystemClock, SystemEntropy, Use};
+use nearfield_segment::{Growing, Segment};
 use nearfield_types::Seq;
 use nearfield_wal::{FileLogWriter, LogError, Syncer};
 use parking_lot::{Mutex, RwLock};
@@ -57,6 +57,8 @@ pub struct CollectionOptions {
     pub debt_bytes_max: u64,
     /// The same in milliseconds that a search takes longer, as estimated.
     pub debt_ms_max: u64,
+    /// The memory that this and other collections share. When it is near its end, heads are sealed earlier, writers seal, and builders wait.
+    pub budget: Arc<Budget>,
     /// The clock for pauses and ages; correctness never reads it.
     pub clock: Arc<dyn Clock>,
     /// The source of fresh identities.
@@ -74,6 +76,7 @@ impl CollectionOptions {
             inline_maintenance: false,
             index_threads: (cores() / 2).max(1),
             bulk: false,
+            budget: Budget::unlimited(),
             debt_bytes_max: 2 << 30,
             debt_ms_max: 100,
             clock: Arc::new(SystemClock::new()),
@@ -160,6 +163,8 @@ pub struct Collection {
     /// A group was synced and the log does not say so yet.
     pub(crate) unmarked: Since,
     pub(crate) flushed: AtomicU64,
+    /// What the rows in memory take of the budget.
+    heads: Reservation,
     state: RwLock<State>,
 }
 
@@ -186,6 +191,7 @@ impl Collection {
         let settings = Settings::of(&ledger.manifest);
         let head = Arc::new(Growing::new(&settings.schema));
         let fields = ledger.manifest.fields.clone();
+        let heads = options.budget.reserve(Use::Heads, 0);
         Collection {
             dir,
             folder,
@@ -205,6 +211,7 @@ impl Collection {
             dirty: Since::default(),
             unmarked: Since::default(),
             flushed: AtomicU64::new(flushed.0),
+            heads,
             state: RwLock::new(State::Open),
         }
     }
@@ -214,6 +221,7 @@ impl Collection {
         self.writer.get_mut().log = Some(log);
         self.syncer.get_or_init(|| syncer);
         self.reveal(self.applied());
+        self.account();
     }
 
     /// What the collection is made of, as it is now: index settings may change.
@@ -275,6 +283,26 @@ impl Collection {
         match &*self.state.read() {
             State::Poisoned(why) => Some(why.clone()),
             State::Open | State::Closed => None,
+        }
+    }
+
+    /// Bytes of memory that rows which are not sealed yet take, with their codes and graphs.
+    pub fn head_bytes(&self) -> u64 {
+        let version = self.current.load();
+        let bytes = |growing: &Arc<Growing>| growing.bytes() + growing.index_memory();
+        version.frozen().chain([version.head()]).map(bytes).sum()
+    }
+
+    /// Says what the heads take, and the indexes that sealed ones keep until their own are built. After every write, and whenever some of them
+    /// are given up. Nobody asks where there is no limit.
+    pub(crate) fn account(&self) {
+        if self.options.budget.limit() < u64::MAX {
+            let version = self.current.load();
+            let kept = version.settled().iter().map(|member| match &member.segment {
+                Segment::Sealed(sealed) => sealed.index_memory(),
+                Segment::Growing(_) => 0,
+            });
+            self.heads.set(self.head_bytes() + kept.sum::<u64>());
         }
     }
 

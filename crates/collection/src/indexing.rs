@@ -18,10 +18,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use nearfield_ann::Stopped;
 use nearfield_codec::Summary;
-use nearfield_platform::Dir;
+use nearfield_platform::{BuilderPlace, Dir};
 use nearfield_segment::{
-    Built, BuiltPartition, Growing, Heritage, IndexFiles, IndexName, Sealed, Segment, Watch, build,
-    build_partitions, codes_file, graph_file, open_index, partitions_file, write_index, write_partitions,
+    BuildPhase, Built, BuiltPartition, Growing, Heritage, IndexFiles, IndexName, Sealed, Segment, Watch,
+    build, build_partitions, codes_file, graph_file, open_index, partitions_file, write_index,
+    write_partitions,
 };
 use parking_lot::Mutex;
 
@@ -34,6 +35,10 @@ use crate::manifest::{FileKind, Manifest};
 use crate::settings::Settings;
 use crate::version::Member;
 
+/// Bytes of a row while its index is built, beside its code and its links.
+const BUILD_ROW_BYTES: u64 = 64;
+/// Bytes of each of its links: twice as many on the ground level, four bytes each, and room for what is being changed.
+const BUILD_LINK_BYTES: u64 = 10;
 /// Rows linked at a time: so long may somebody wait who has to link too.
 const LINK_PORTION: u32 = 256;
 /// Rows scanned by every search at which writers begin to link themselves.
@@ -284,7 +289,9 @@ impl Collection {
     ) -> Result<Made> {
         self.check_writable()?;
         let settings = self.settings.load_full();
-        let (options, threads) = (&settings.schema.indexes()[vector], self.work_threads());
+        let place =
+            self.builder_place(sealed.rows(), vector, &|| watch(BuildPhase::Encode, 0, 1).is_err())?;
+        let (options, threads) = (&settings.schema.indexes()[vector], place.threads(self.work_threads()));
         let rows = sealed.vectors(vector);
         let built = match heritage {
             Some(graph) => graph.with_source(|source| build(rows, Some(source), options, 0, threads, watch)),
@@ -298,6 +305,26 @@ impl Collection {
         };
         let folder = segment_folder(&self.folder, number);
         self.write_built(&folder, IndexName { vector, generation }, sealed, &built, &settings, watch)
+    }
+
+    /// Waits until there is memory for building an index over so many rows: codes, links, and what linking takes beside them.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Cancelled`] if `gives_up` says so first, or the collection is closed.
+    pub(crate) fn builder_place(
+        &self,
+        rows: u32,
+        vector: usize,
+        gives_up: &dyn Fn() -> bool,
+    ) -> Result<BuilderPlace> {
+        let settings = self.settings.load();
+        let dim = u64::from(settings.schema.shapes()[vector].dim());
+        let links = u64::from(settings.config.vectors().nth(vector).map_or(16, |(_, config)| config.index.m));
+        let bytes = u64::from(rows) * (dim + BUILD_ROW_BYTES + BUILD_LINK_BYTES * links);
+        let gives_up = || self.indexing.halted() || gives_up();
+        let place = self.options.budget.admit_builder(bytes, &gives_up);
+        place.ok_or_else(|| Error::new(ErrorKind::Cancelled, "an index was given up before it was begun"))
     }
 
     /// Writes what was built into `folder`, with the graphs over partitions that belong to it, and opens it.

@@ -17,7 +17,7 @@
 use std::sync::Arc;
 
 use nearfield_ann::Stopped;
-use nearfield_segment::{IndexName, MergeError, Merged, Sealed, Segment, merge};
+use nearfield_segment::{BuildPhase, IndexName, MergeError, Merged, Sealed, Segment, merge};
 use nearfield_types::{Progress, Seq};
 use parking_lot::Mutex;
 
@@ -268,7 +268,9 @@ impl Collection {
             let is_current: Vec<bool> =
                 inputs.iter().map(|input| input.epochs.get(vector) == Some(&epoch)).collect();
             let options = &settings.schema.indexes()[vector];
-            let threads = self.work_threads();
+            let gives_up = || watch(BuildPhase::Encode, 0, 1).is_err();
+            let place = self.builder_place(output.merged.rows, vector, &gives_up)?;
+            let threads = place.threads(self.work_threads());
             let built =
                 output.merged.build(&sealed, &is_current, &output.sealed, vector, options, threads, &watch);
             let built = built.map_err(|e| stopped("building the index of merged segments", e))?;

@@ -109,6 +109,7 @@ impl Collection {
                 checked => (self.applied(), checked),
             }
         };
+        self.account();
         self.acknowledge(seq)?;
         // The write is done: what keeps its rows from being linked shows in searches and is tried again.
         let _ = self.pace(rows);

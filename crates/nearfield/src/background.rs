@@ -15,10 +15,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nearfield_collection::{Collection as Shard, Error, Result};
-use nearfield_platform::{PanicHook, Ticker, Urgency};
+use nearfield_platform::{Budget, PanicHook, Ticker, Urgency};
 use parking_lot::Mutex;
 
-use crate::slots::Slot;
+use crate::slots::{Slot, Slots};
 
 /// Between two looks at collections that have something to do later, or again.
 pub(crate) const TICK: Duration = Duration::from_millis(20);
@@ -44,6 +44,8 @@ enum Duty {
     Merge,
 }
 
+/// So many collections seal their heads at once for want of memory, those with the largest first.
+const GIVERS: usize = 4;
 const EVERY_BIT: u8 = (1 << Duty::ALL.len()) - 1;
 
 /// What is still to be done for a collection after a look.
@@ -129,14 +131,21 @@ struct List {
 }
 
 /// The threads of a database and their lists.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Background {
     lists: [List; Duty::ALL.len()],
+    slots: Arc<Slots>,
+    budget: Arc<Budget>,
     /// Without threads there is nobody to be told.
     started: AtomicBool,
 }
 
 impl Background {
+    /// The background of these collections, which share this memory. No thread is started.
+    pub(crate) fn new(slots: Arc<Slots>, budget: Arc<Budget>) -> Background {
+        Background { lists: Default::default(), slots, budget, started: AtomicBool::new(false) }
+    }
+
     /// Starts the threads, one for each duty, so that none waits for another.
     ///
     /// # Errors
@@ -177,7 +186,7 @@ impl Background {
     pub(crate) fn written(&self, slot: &Arc<Slot>, shard: &Shard) {
         let bit = |duty: Duty, due: bool| if due { duty.bit() } else { 0 };
         let bits = Duty::Log.bit()
-            | bit(Duty::Seal, shard.checkpoint_due())
+            | bit(Duty::Seal, shard.checkpoint_due() || self.budget.is_near())
             | bit(Duty::Link, shard.backlog() > 0)
             | bit(Duty::Field, shard.has_field_indexes());
         self.mark_for(slot, bits);
@@ -232,11 +241,29 @@ impl Background {
             }
             most = most.max(rest);
         }
+        if duty == Duty::Seal && self.budget.is_near() && self.give_room() {
+            most = most.max(Rest::Later);
+        }
         match most {
             Rest::Nothing => Duration::MAX,
             Rest::Later => TICK,
             Rest::More => Duration::ZERO,
         }
+    }
+}
+
+impl Background {
+    /// Seals the largest heads, whosever they are: somebody needs the memory. True if there were some worth it.
+    fn give_room(&self) -> bool {
+        let mut heads: Vec<(u64, Arc<Shard>)> =
+            self.slots.loaded().into_iter().map(|shard| (shard.head_bytes(), shard)).collect();
+        heads.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let mut gave = false;
+        for (bytes, shard) in heads.iter().take(GIVERS) {
+            // What fails is tried again at its own time.
+            gave |= shard.give_room().is_ok() && shard.head_bytes() < *bytes;
+        }
+        gave
     }
 }
 

@@ -1,6 +1,7 @@
 //! How a database runs.
 
 use nearfield_collection::{CollectionOptions, Durability};
+use nearfield_platform::Budget;
 
 /// How a database runs; none of it changes what is stored.
 #[derive(Clone, Debug)]
@@ -42,6 +43,15 @@ impl Options {
     #[must_use]
     pub fn bulk(mut self, bulk: bool) -> Self {
         self.collections.bulk = bulk;
+        self
+    }
+
+    /// How much memory all collections together may take for what is not sealed yet and for indexes that are built. Near it heads are sealed
+    /// earlier, writers are slowed down and builders wait; nobody is refused. Databases opened with clones of these options share it. Mapped
+    /// files are not counted: the system takes their pages back.
+    #[must_use]
+    pub fn memory_budget(mut self, bytes: u64) -> Self {
+        self.collections.budget = Budget::of(bytes);
         self
     }
 

@@ -130,6 +130,7 @@ impl Shared {
         let _ = snapshots.sweep();
         let (board, damage) = Board::open(&dir, clock, !options.background, broken)?;
         repaired.extend(damage);
+        let background = Background::new(Arc::clone(&slots), Arc::clone(&options.collections.budget));
         Ok(Shared {
             dir,
             place: place.to_owned(),
@@ -138,7 +139,7 @@ impl Shared {
             catalog: Mutex::new(ledger),
             slots,
             loads: RwLock::default(),
-            background: Arc::default(),
+            background: Arc::new(background),
             sweeper: Mutex::default(),
             board: Arc::new(board),
             lock: Mutex::new(Some(lock)),

@@ -53,7 +53,7 @@
 //! # Reading order
 //!
 //! `dir` (the seam), `path`; `map`, `real`; `content`, `memory`; `blob`; `lock`; `journal`, `crash`, `faulty` (power cuts);
-//! `call`, `faults` (errors on demand); `conformance`; `clock`, `entropy`, `threads`.
+//! `call`, `faults` (errors on demand); `conformance`; `clock`, `entropy`, `threads`, `budget`.
 
 #![expect(
     clippy::disallowed_methods,
@@ -61,6 +61,7 @@
 )]
 
 mod blob;
+mod budget;
 mod call;
 mod clock;
 pub mod conformance;
@@ -79,6 +80,7 @@ mod real;
 mod threads;
 
 pub use blob::MappedBlob;
+pub use budget::{Budget, BuilderPlace, Reservation, Use};
 pub use call::Call;
 pub use clock::{Clock, ManualClock, SystemClock};
 pub use crash::{LossModel, Replay};

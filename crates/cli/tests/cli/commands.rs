@@ -194,14 +194,14 @@ fn stats_of_one_and_of_all() {
 }
 
 #[test]
-fn one_process_at_a_time_and_the_other_is_named() {
+fn one_process_writes_at_a_time_and_the_other_is_named() {
     let place = filled();
     let held = Database::open(place.path("db"), Options::default()).unwrap();
     for words in [
-        "stats db",
-        "search db c --like k1",
+        "delete db c k1",
         "import db c --vectors v.npy",
         "collections db create d --dim 3",
+        "tasks db wait 1",
     ] {
         let error = place.error(words);
         assert_eq!(error["kind"], "Busy", "{words}");

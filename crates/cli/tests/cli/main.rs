@@ -4,6 +4,7 @@ mod commands;
 mod demo;
 mod hostile;
 mod import;
+mod maintenance;
 mod portable;
 mod snapshots;
 mod support;

@@ -159,6 +159,35 @@ fn flushes_and_indexes() {
 }
 
 #[test]
+fn merges_and_new_indexes() {
+    let db = Database::in_memory().unwrap();
+    let c = create(&db, "c");
+    for first in (0..2_400).step_by(800) {
+        c.upsert((first..first + 800u64).map(|id| Point::new(id, vec![id as f32])).collect()).unwrap();
+        c.flush().unwrap();
+    }
+    let gone: Vec<crate::PointId> = (0..1_000u64).map(crate::PointId::from).collect();
+    c.delete(&gone).unwrap();
+    let optimize = c.optimize().unwrap();
+    let task = db.wait_task(optimize, None).unwrap();
+    assert_eq!((task.state, task.progress), (TaskState::Completed, 100.0), "{task:?}");
+    let stats = c.stats().unwrap();
+    assert_eq!((stats.points, stats.deleted), (1_400, 0));
+    let hold = held(&db, TaskKind::Snapshot, "c");
+    let rebuild = c.rebuild(None).unwrap();
+    assert_eq!(c.rebuild(None).unwrap(), rebuild, "one does what another would");
+    let one = c.rebuild(Some("")).unwrap();
+    assert_ne!(one, rebuild);
+    assert_eq!(c.rebuild(Some("title")).unwrap_err().kind(), ErrorKind::NotFound);
+    hold.end.send(Ok(String::new())).unwrap();
+    for id in [rebuild, one] {
+        let task = db.wait_task(id, None).unwrap();
+        assert_eq!(task.state, TaskState::Completed, "{task:?}");
+    }
+    assert_eq!(c.search(&crate::Query::new(&[1.0], 1)).unwrap()[0].id, 2_399.into());
+}
+
+#[test]
 fn without_background_threads_it_is_done_at_once() {
     let options = Options { background: false, ..Options::default() };
     let db = Database::open_in(MemoryDir::new(), "inline", options).unwrap();
