@@ -56,9 +56,7 @@ const BENCHES: &[(&str, Bench)] = &[
     ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
-    ("snapshots", |options, place, report| {
-        snapshots::run(&DataSet::read(&options.data)?, place, report)
-    }),
+    ("snapshots", |options, place, report| snapshots::run(&DataSet::read(&options.data)?, place, report)),
     ("filters", |options, place, report| filters::run(&DataSet::read(&options.data)?, place, report)),
     ("tenants", |options, place, report| tenants::run(&DataSet::read(&options.data)?, place, report)),
     (SEGMENTS, |options, place, report| {

@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use nearfield::{
-    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Progress, Vectors, View, With,
+    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Progress, Vectors, View,
+    With,
 };
 
 use crate::report::{Kind, Violation};
@@ -252,8 +253,12 @@ impl Model {
         }
         for (key @ (of, name), contents) in &self.snapshots {
             match found.snapshots.get(key) {
-                None => violations.push(Violation::new(Kind::Lost, format!("snapshot {name} of {of} is gone"))),
-                Some(other) => violations.extend(contents.compare(&format!("snapshot {name} of {of}"), &other.points)),
+                None => {
+                    violations.push(Violation::new(Kind::Lost, format!("snapshot {name} of {of} is gone")))
+                }
+                Some(other) => {
+                    violations.extend(contents.compare(&format!("snapshot {name} of {of}"), &other.points))
+                }
             }
         }
         for (of, name) in found.snapshots.keys().filter(|key| !self.snapshots.contains_key(*key)) {

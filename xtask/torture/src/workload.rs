@@ -246,7 +246,8 @@ impl Stream {
             10..=12 => Op::Snapshot(spare, one_of(random, &SNAPSHOTS).to_owned()),
             13..=14 => {
                 // Whoever has the name afterwards must be of its shape.
-                let (name, other) = (one_of(random, &SNAPSHOTS).to_owned(), one_of(random, &SPARE).to_owned());
+                let (name, other) =
+                    (one_of(random, &SNAPSHOTS).to_owned(), one_of(random, &SPARE).to_owned());
                 let fits = self.world.config(&other) == self.world.config(&spare);
                 Op::Restore(spare.clone(), name, if fits { other } else { spare })
             }
@@ -438,12 +439,10 @@ mod tests {
         let stream = &Stream::all(&world, 1, 1)[0].clone().with_snapshots();
         let words = (0..4000).map(|n| stream.op(n).to_string().split(' ').next().map(str::to_owned));
         let seen: std::collections::HashSet<_> = words.collect();
-        for word in
-            [
+        for word in [
             "upsert", "insert", "delete", "replace", "merge", "flush", "sync", "create", "alias", "snapshot",
             "restore", "forget", "close",
-        ]
-        {
+        ] {
             assert!(seen.contains(&Some(word.to_owned())), "{word}");
         }
         let kinds: std::collections::HashSet<_> = world.ids().map(|id| std::mem::discriminant(&id)).collect();
