@@ -278,10 +278,9 @@ impl Model {
         for name in db.collections() {
             let collection = db.collection(&name).map_err(|e| e.to_string())?;
             let points = read_points(&collection, page).map_err(|e| format!("collection {name}: {e}"))?;
-            model.collections.insert(
-                name,
-                Contents { config: nearfield::CollectionConfig::clone(&collection.config()), points },
-            );
+            model
+                .collections
+                .insert(name, Contents { config: CollectionConfig::clone(&collection.config()), points });
         }
         for name in db.all_snapshots().map_err(|e| e.to_string())? {
             let failed = |e: nearfield::Error| format!("{name}: {e}");
