@@ -226,6 +226,8 @@ impl Stream {
         let catalog = self.number == 0;
         match random.below(100) {
             0..=5 if catalog => self.catalog_op(&random),
+            // Snapshots take a larger share, so that enough kills meet them.
+            22..=25 if catalog && self.snapshots => self.catalog_op(&random),
             6..=7 if self.alone => Op::Reopen,
             8..=9 => Op::Flush(one_of(&random, &BASE).to_owned()),
             10..=12 => Op::Sync(one_of(&random, &BASE).to_owned()),

@@ -188,10 +188,7 @@ impl<'de> Visitor<'de> for Id {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PointId, A::Error> {
-        let (key, text) = match map.next_entry::<String, String>()? {
-            Some(entry) => entry,
-            None => (String::new(), String::new()),
-        };
+        let (key, text) = map.next_entry::<String, String>()?.unwrap_or_default();
         let more = map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some();
         let id = uuid_of(&text).filter(|_| key == "uuid" && !more);
         id.ok_or_else(|| de::Error::custom("an id in an object must be {\"uuid\": \"...\"} with its hyphens"))
