@@ -108,7 +108,7 @@ impl Rows {
     fn write(&mut self, collection: &Collection, step: usize) -> Result {
         let mut batch = Vec::new();
         let mut bytes = vec![0; self.width * 4];
-        while let Some(payload) = self.payloads.next() {
+        for payload in self.payloads.by_ref() {
             self.vectors.read_exact(&mut bytes)?;
             if self.read.is_multiple_of(step) {
                 let numbers = bytes
