@@ -127,8 +127,12 @@ impl Collection {
         self.merging.running.load(Ordering::Relaxed)
     }
 
-    /// The figures of the sealed segments, with what is dead as of `seen`.
+    /// The figures of the sealed segments, with what is dead as of `seen`. O(segments + deaths).
     pub fn segment_figures(&self, seen: Seq) -> Vec<SegmentFigures> {
+        self.figures(|sealed| sealed.living(seen))
+    }
+
+    fn figures(&self, living: impl Fn(&Sealed) -> u64) -> Vec<SegmentFigures> {
         let version = self.current.load_full();
         let sealed = version.settled().iter().filter_map(|member| match (&member.segment, member.number) {
             (Segment::Sealed(sealed), Some(number)) => Some((number, sealed)),
@@ -136,7 +140,7 @@ impl Collection {
         });
         let figures = |(number, sealed): (u64, &Arc<Sealed>)| {
             let rows = u64::from(sealed.rows());
-            let dead = rows - sealed.living(seen);
+            let dead = rows - living(sealed);
             let vectors = u128::from(sealed.bytes().vectors);
             let bytes = vectors * u128::from(rows - dead) / u128::from(rows.max(1));
             let is_ready = self.unindexed_vectors(sealed).is_empty();
@@ -145,9 +149,9 @@ impl Collection {
         sealed.map(figures).collect()
     }
 
-    /// What is to be done next, by what is dead now.
+    /// What is to be done next, by what is dead now. O(segments): it is asked often.
     pub(crate) fn choose_applied(&self, limits: &Limits) -> Choice {
-        choose(&self.segment_figures(self.applied()), limits)
+        choose(&self.figures(|sealed| sealed.living_now().into()), limits)
     }
 
     fn merge_all(&self, limits: &Limits, progress: &Progress) -> Result<()> {
