@@ -48,7 +48,8 @@ fn a_view_never_sees_half_an_operation() {
         });
         let view = collection.view();
         assert_eq!(check(&view, 299), 299);
-        assert!(collection.stats().unwrap().segments > 10, "heads were sealed beside the readers");
+        // How many segments there are the merges decide, which run beside the readers too.
+        assert!(collection.stats().unwrap().flushed_seq.0 > 20, "heads were sealed beside the readers");
     }
 }
 
