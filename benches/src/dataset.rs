@@ -1,6 +1,6 @@
 //! An unpacked benchmark set in memory: vectors, payload, queries and the exact answers.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nearfield::{Object, Point, PointId, Value};
 
@@ -18,6 +18,8 @@ pub(crate) struct DataSet {
     pub(crate) queries: Table<f32>,
     /// One JSON object for each row of `base`.
     pub(crate) payload: Vec<String>,
+    /// Where it was read from.
+    pub(crate) folder: PathBuf,
     truth: Table<i32>,
 }
 
@@ -39,7 +41,7 @@ impl DataSet {
             let shape = (base.rows, base.width, queries.rows, queries.width, truth.rows, payload.len());
             return Err(format!("the files of {} do not belong together: {shape:?}", folder.display()).into());
         }
-        Ok(DataSet { base, queries, payload, truth })
+        Ok(DataSet { base, queries, payload, folder: folder.to_owned(), truth })
     }
 
     /// The point of row `index`.
@@ -134,7 +136,7 @@ pub(crate) mod tests {
         let numbers: Vec<i32> = (0..4).flat_map(exact).collect();
         let truth = Table { rows: 4, width: 10, numbers };
         let payload = (0..rows).map(|row| format!("{{\"text\": \"row {row}\", \"n\": {row}}}")).collect();
-        DataSet { base, queries, payload, truth }
+        DataSet { base, queries, payload, folder: PathBuf::new(), truth }
     }
 
     #[test]

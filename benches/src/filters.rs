@@ -19,6 +19,7 @@ use crate::place::Place;
 use crate::report::Report;
 use crate::{Result, stored};
 use cells::{Cell, Cells};
+pub(crate) use indexes::FIELDS;
 
 /// Results of a search.
 const K: usize = 10;

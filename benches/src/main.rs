@@ -12,7 +12,7 @@
 //!
 //! # Reading order
 //!
-//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `snapshots`, `filters`, `tenants` with what they share, `place`, `stored`, `disk`;
+//! `report`, `goals`; `npy`, `dataset`; then the benchmarks `flat`, `import`, `open`, `snapshots`, `filters`, `tenants`, `segments` with what they share, `place`, `stored`, `disk`;
 //! then `index`, which measures the index alone, with `turnover` and `gates`.
 #![expect(
     clippy::disallowed_methods,
@@ -32,6 +32,7 @@ mod npy;
 mod open;
 mod place;
 mod report;
+mod segments;
 mod singles;
 mod snapshots;
 mod stored;
@@ -46,7 +47,7 @@ use place::Place;
 use report::Report;
 
 /// Anything that ends a benchmark early.
-type Error = Box<dyn std::error::Error>;
+type Error = Box<dyn std::error::Error + Send + Sync>;
 type Result<T = ()> = std::result::Result<T, Error>;
 
 type Bench = fn(&Options, &Place, &mut Report) -> Result;
@@ -55,17 +56,21 @@ const BENCHES: &[(&str, Bench)] = &[
     ("flat", |options, place, report| flat::run(&DataSet::read(&options.data)?, place, report)),
     ("import", |options, place, report| import::run(&DataSet::read(&options.data)?, place, report)),
     ("open", |options, place, report| open::run(&DataSet::read(&options.data)?, place, report)),
-    ("snapshots", |options, place, report| {
-        snapshots::run(&DataSet::read(&options.data)?, place, report)
-    }),
+    ("snapshots", |options, place, report| snapshots::run(&DataSet::read(&options.data)?, place, report)),
     ("filters", |options, place, report| filters::run(&DataSet::read(&options.data)?, place, report)),
     ("tenants", |options, place, report| tenants::run(&DataSet::read(&options.data)?, place, report)),
+    (SEGMENTS, |options, place, report| {
+        segments::run(&DataSet::read(&options.data)?, &options.parts, place, report)
+    }),
     (index::INDEX, |options, place, report| index::run(&options.data, &options.index, place, report)),
     (index::TURNOVER, |options, place, report| {
         index::turnover::run(&options.data, &options.index, place, report)
     }),
     (index::GATES, |options, _, report| index::gates::run(&options.data, &options.index, report)),
 ];
+
+/// The benchmark whose parts can be chosen.
+const SEGMENTS: &str = "segments";
 
 /// The command line. `cargo xtask bench` writes it; its own errors are friendlier than these.
 struct Options {
@@ -76,6 +81,8 @@ struct Options {
     json: Option<PathBuf>,
     goals: PathBuf,
     check: bool,
+    /// Parts of `segments`; empty for all.
+    parts: Vec<String>,
     index: index::Settings,
 }
 
@@ -95,14 +102,19 @@ fn main() -> ExitCode {
     }
 }
 
-/// What is no benchmark: making a set, and the process that `index` starts. None if the words ask for neither.
+/// What is no benchmark: making a set, and the processes that `index` and `segments` start. None if the words ask for neither.
 fn helper(words: &[String]) -> Option<Result> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["generate", rows, dim, seed, out] => Some(generate(rows, dim, seed, Path::new(out))),
+        ["budget", path, data, rows, width] => Some(budget(Path::new(path), Path::new(data), rows, width)),
         ["serve", path, queries] => Some(index::serve::run(Path::new(path), Path::new(queries))),
         _ => None,
     }
+}
+
+fn budget(path: &Path, data: &Path, rows: &str, width: &str) -> Result {
+    segments::run_budget(path, data, rows.parse()?, width.parse()?)
 }
 
 fn generate(rows: &str, dim: &str, seed: &str, out: &Path) -> Result {
@@ -130,6 +142,7 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
         json: None,
         goals,
         check: false,
+        parts: Vec::new(),
         index: index::Settings::default(),
     };
     while let Some(word) = words.next() {
@@ -143,6 +156,9 @@ fn options(mut words: impl Iterator<Item = String>) -> Result<Options> {
             "--dir" => options.dir = Some(PathBuf::from(value)),
             "--json" => options.json = Some(PathBuf::from(value)),
             "--goals" => options.goals = PathBuf::from(value),
+            "--parts" if options.name == SEGMENTS => {
+                options.parts = value.split(',').map(str::to_owned).collect();
+            }
             _ if options.index.take(&options.name, &word, &value)? => {}
             _ => return Err(format!("{word:?} is not understood").into()),
         }
@@ -192,6 +208,7 @@ mod tests {
             ("flat", true, Some("out.json".into()))
         );
         assert!(parse("index --data set --m 24 --quantization none").is_ok());
+        assert_eq!(parse("segments --data set --parts load,merge").unwrap().parts, ["load", "merge"]);
         assert!(parse("turnover --data set --rows 20000 --turnovers 2").is_ok());
         for bad in [
             "",
@@ -202,6 +219,7 @@ mod tests {
             "peers --data x",
             "flat --data",
             "flat --data x --fast 1",
+            "flat --data x --parts load",
             "flat x",
         ] {
             assert!(parse(bad).is_err(), "{bad}");

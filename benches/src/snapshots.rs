@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use nearfield::{Collection, Database, Durability, Progress, Replace, SnapshotInfo, SnapshotName};
 
+use crate::Result;
 use crate::dataset::DataSet;
 use crate::disk::median;
 use crate::place::Place;
 use crate::report::Report;
 use crate::stored::{self, NAME};
-use crate::Result;
 
 /// How often each step is timed.
 const REPEATS: usize = 7;
@@ -67,18 +67,17 @@ fn create(set: &DataSet, collection: &Collection, path: &Path, report: &mut Repo
     let slowest = times.iter().max().copied().unwrap_or_default();
     report.add("create_max_ms", ms(slowest), "ms", "the slowest of them");
     report.add("sync_ms", ms(median(&syncs)), "ms", "one write synced, for comparison");
-    report.add("create_new_mb", copied as f64 / 1e6, "MB", "bytes that no live file shares, the most of them");
+    report.add(
+        "create_new_mb",
+        copied as f64 / 1e6,
+        "MB",
+        "bytes that no live file shares, the most of them",
+    );
     Ok(())
 }
 
 /// Snapshots of data of which a hundredth changes in between.
-fn rounds(
-    set: &DataSet,
-    db: &Database,
-    collection: &Collection,
-    data: u64,
-    report: &mut Report,
-) -> Result {
+fn rounds(set: &DataSet, db: &Database, collection: &Collection, data: u64, report: &mut Report) -> Result {
     let mut seen: HashSet<String> = HashSet::new();
     let mut new = 0;
     let mut note = |info: &SnapshotInfo| -> u64 {

@@ -14,6 +14,7 @@ const BENCHES: &[(&str, Needs)] = &[
     ("snapshots", Needs::FullSet),
     ("filters", Needs::FullSet),
     ("tenants", Needs::FullSet),
+    ("segments", Needs::FullSet),
     ("kernels", Needs::Nothing),
     ("index", Needs::Vectors),
     ("turnover", Needs::Vectors),
@@ -71,11 +72,13 @@ fn kernels(root: &Path, args: Args) -> Outcome {
 }
 
 /// A benchmark of the database over a full set.
-fn measured(root: &Path, name: &str, args: Args, data: Option<String>, passed: &Passed) -> Outcome {
+fn measured(root: &Path, name: &str, mut args: Args, data: Option<String>, passed: &Passed) -> Outcome {
+    let parts = if name == "segments" { args.value("--parts")? } else { None };
     args.finish()?;
     let data = find_set(name, data, UNPACKED)?;
     let program = build(root, "nearfield-benches", "nearfield-bench", "bench")?;
-    run(passed.add(&mut command(&program, root, name, &data)))
+    let mut command = command(&program, root, name, &data);
+    run(passed.add(command.args(parts.iter().flat_map(|parts| ["--parts", parts.as_str()]))))
 }
 
 /// The index alone: how fast it is, beside hnswlib on the same set if that is asked for, or what is counted of it.
@@ -264,7 +267,7 @@ mod tests {
     #[test]
     fn wrong_words_are_refused_before_anything_is_built() {
         assert!(message("rivals --data x").contains(
-            "there is no benchmark \"rivals\" yet; there are flat, import, open, snapshots, filters, tenants, kernels, index, turnover, gates, peers"
+            "there is no benchmark \"rivals\" yet; there are flat, import, open, snapshots, filters, tenants, segments, kernels, index, turnover, gates, peers"
         ));
         assert!(message("").contains("wants a name"));
         assert!(message("flat --data x --fast").contains("--fast"));

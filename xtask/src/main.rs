@@ -40,10 +40,11 @@ cargo xtask TASK
   tidy                          check the rules that no compiler checks (also: cargo test -p xtask)
        [--formats]              print the format constants as docs/format.md must hold them
   ci                            everything CI runs, in its order; stops at the first failure
-  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, filters, tenants, kernels, and those below)
+  bench NAME --data DIR         measure on a full set and print a table (NAME: flat, import, open, filters, tenants, segments, kernels, and those below)
         [--json FILE]           also write the figures as JSON
         [--check]               fail where a figure misses benches/goals.toml
         [--dir DIR]             where the database is written (default: the build's target folder)
+        [--parts A,B]           of segments: load, merge, stream, churn, rebuild, budget (default: all)
   bench index --generate ROWS DIM [--seed S]
                               the index alone, on a set made from a seed (kept in the target folder)
         [--m N] [--ef-construction N] [--quantization KIND] [--build-threads N]
@@ -54,6 +55,8 @@ cargo xtask TASK
   bench peers --data DIR | --generate ROWS DIM [--seed S] | --second
                               Nearfield beside other engines: table, plot and JSON
         [--peers A,B] [--all]   which engines (--list instead prints their names)
+        [--databases]           the databases: search, filters, writes, opening
+        [--rows N]              the first N rows of the set alone
         [--out DIR] [--rounds N] [--stages A,B] [--yardstick QPS95,QPS99]
   python                        build the Python package, run its tests and those of the harness of bench peers
   oracle [ARGS]                 filters beside those of Qdrant's embedded engine: random documents, which of them pass (oracle --help)

@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::{Result, stored};
 
 /// The fields and the index of each. Filters ask for the first three.
-const FIELDS: &[(&str, FieldKind)] = &[
+pub(crate) const FIELDS: &[(&str, FieldKind)] = &[
     ("words", FieldKind::Integer),
     ("bucket", FieldKind::Integer),
     ("category", FieldKind::Keyword),

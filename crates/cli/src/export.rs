@@ -26,7 +26,7 @@ use crate::failure::{Failure, Outcome};
 use crate::files::{Output, OutputFolder};
 use crate::filter;
 use crate::import::progress::Progress;
-use crate::json::record::record_line;
+use crate::json::record::{write_line, write_numbers};
 use crate::json::{from_f32, from_object};
 use crate::output::{Screen, counted, duration};
 use crate::snapshot;
@@ -151,19 +151,22 @@ impl<'a> Exported<'a> {
     pub(crate) fn lines(&self, out: &mut dyn Write, arrays: &mut [Output]) -> Outcome<u64> {
         let progress = Progress::new(0, self.points);
         let mut out = Lines { out, crc: Crc64::new() };
-        out.line(&self.head(!arrays.is_empty()))?;
+        let mut text = self.head(!arrays.is_empty()).to_string();
+        out.line(&mut text)?;
         let mut count = 0;
         self.pages(|page| {
             for record in &page {
                 let absent = if arrays.is_empty() { Vec::new() } else { self.write_rows(record, arrays)? };
-                out.line(&record_line(record, arrays.is_empty(), &absent))?;
+                text.clear();
+                write_line(&mut text, record, arrays.is_empty(), &absent);
+                out.line(&mut text)?;
             }
             count += page.len() as u64;
             progress.reached(count);
             Ok(())
         })?;
         let crc = format!("{:016x}", out.crc.value());
-        out.line(&json!({"end": {"points": count, "crc64": crc}}))?;
+        out.line(&mut json!({"end": {"points": count, "crc64": crc}}).to_string())?;
         Ok(count)
     }
 
@@ -243,12 +246,13 @@ impl<'a> Exported<'a> {
                     let message = format!("point {} has no vector, which this format cannot say", record.id);
                     return Err(Failure::invalid(message).advise("export it with --format jsonl"));
                 };
-                let numbers: Json = row.iter().copied().map(from_f32).collect();
-                let mut entry = json!({"id": record.id.to_string(), "vector": numbers});
+                let mut entry = format!("{{\"id\":{},\"vector\":", Json::from(record.id.to_string()));
+                write_numbers(&mut entry, row);
                 if let Some(payload) = record.payload.as_ref().filter(|payload| !payload.is_empty()) {
-                    entry["metadata"] = from_object(payload);
+                    entry.push_str(",\"metadata\":");
+                    entry.push_str(&from_object(payload).to_string());
                 }
-                write!(out, "{}{entry}", if count == 0 { first } else { between }).map_err(failed)?;
+                write!(out, "{}{entry}}}", if count == 0 { first } else { between }).map_err(failed)?;
                 count += 1;
             }
             progress.reached(count);
@@ -302,8 +306,7 @@ struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    fn line(&mut self, line: &Json) -> Outcome<()> {
-        let mut text = line.to_string();
+    fn line(&mut self, text: &mut String) -> Outcome<()> {
         text.push('\n');
         self.crc.update(text.as_bytes());
         let written = self.out.write_all(text.as_bytes());

@@ -115,13 +115,17 @@ impl Collection {
         self.take_up_rebuilding()
     }
 
-    /// Builds the index of each sealed segment without one.
+    /// Builds the index of each sealed segment without one. Segments that are sealed meanwhile wait for the next call.
     pub(crate) fn build_missing(&self) -> Result<()> {
+        let version = self.current.load_full();
+        let Some(newest) = version.settled().iter().filter_map(|member| member.number).max() else {
+            return Ok(());
+        };
         if self.unindexed().is_none() {
             return Ok(());
         }
         let _one = self.indexing.building.lock();
-        while let Some((number, sealed)) = self.unindexed() {
+        while let Some((number, sealed)) = self.unindexed().filter(|(number, _)| *number <= newest) {
             self.build_indexes(number, &sealed)?;
         }
         Ok(())

@@ -14,7 +14,9 @@
 //! It never needs more room than its inputs take, and looks for that before it begins. What fails or is given up before the commit is
 //! discarded. It refuses to start threads: whoever owns the collection calls [`Collection::maintain_merges`].
 
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nearfield_ann::Stopped;
 use nearfield_segment::{BuildPhase, IndexName, MergeError, Merged, Sealed, Segment, merge};
@@ -39,7 +41,7 @@ pub(crate) struct Merging {
     /// Why the last merge could not be done, until one is.
     blocked: Mutex<Option<String>>,
     /// How many segments are being merged right now.
-    running: std::sync::atomic::AtomicUsize,
+    running: AtomicUsize,
 }
 
 /// A segment that is merged away.
@@ -87,21 +89,32 @@ impl Collection {
         !rests && self.choose_applied(&optimizers.limits(cores())) != Choice::Nothing
     }
 
-    /// Writes all that is in memory to segments, takes every dead row away, merges down to the number of segments that the settings ask for, and
-    /// waits until all indexes are built.
+    /// Writes all that is in memory to segments, takes every row away that is dead by then, merges down to the number of segments that the
+    /// settings ask for, and returns when these have all their indexes. What others write meanwhile is not waited for.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Cancelled`] if `progress` was cancelled or the collection closed: what was done stays, a merge under way leaves everything
-    /// as it was. Else as [`Collection::flush`], [`Collection::maintain_merges`] and [`Collection::wait_indexed`].
+    /// as it was. Else as [`Collection::flush`], [`Collection::maintain_merges`] and [`Collection::maintain_indexes`].
     pub fn optimize(&self, progress: &Progress) -> Result<()> {
         let _one = self.merging.one.lock();
         self.flush()?;
+        let seen = self.flushed_seq();
+        let mut known: HashSet<u64> =
+            self.segment_figures(seen).iter().map(|segment| segment.number).collect();
         self.build_missing()?;
         let usual = self.optimizers().limits(cores());
         let limits = Limits { slack: 0, dead_share_max: 0.0, dead_rows_min: 0, ..usual };
-        self.merge_all(&limits, progress)?;
-        self.wait_indexed()
+        loop {
+            let mut figures = self.segment_figures(seen);
+            figures.retain(|segment| known.contains(&segment.number));
+            match choose(&figures, &limits) {
+                Choice::Nothing => break,
+                choice => known.extend(self.carry_out(&choice, progress)?),
+            }
+        }
+        self.build_missing()?;
+        self.maintain_fields().map(drop)
     }
 
     /// Why the last merge could not be done; `None` once one was, or nothing is to be merged.
@@ -111,11 +124,15 @@ impl Collection {
 
     /// How many segments are being merged right now.
     pub fn merging_segments(&self) -> usize {
-        self.merging.running.load(std::sync::atomic::Ordering::Relaxed)
+        self.merging.running.load(Ordering::Relaxed)
     }
 
-    /// The figures of the sealed segments, with what is dead as of `seen`.
+    /// The figures of the sealed segments, with what is dead as of `seen`. O(segments + deaths).
     pub fn segment_figures(&self, seen: Seq) -> Vec<SegmentFigures> {
+        self.figures(|sealed| sealed.living(seen))
+    }
+
+    fn figures(&self, living: impl Fn(&Sealed) -> u64) -> Vec<SegmentFigures> {
         let version = self.current.load_full();
         let sealed = version.settled().iter().filter_map(|member| match (&member.segment, member.number) {
             (Segment::Sealed(sealed), Some(number)) => Some((number, sealed)),
@@ -123,7 +140,7 @@ impl Collection {
         });
         let figures = |(number, sealed): (u64, &Arc<Sealed>)| {
             let rows = u64::from(sealed.rows());
-            let dead = rows - sealed.living(seen);
+            let dead = rows - living(sealed);
             let vectors = u128::from(sealed.bytes().vectors);
             let bytes = vectors * u128::from(rows - dead) / u128::from(rows.max(1));
             let is_ready = self.unindexed_vectors(sealed).is_empty();
@@ -132,16 +149,13 @@ impl Collection {
         sealed.map(figures).collect()
     }
 
-    /// What is to be done next, by what is dead now.
+    /// What is to be done next, by what is dead now. O(segments): it is asked often.
     pub(crate) fn choose_applied(&self, limits: &Limits) -> Choice {
-        choose(&self.segment_figures(self.applied()), limits)
+        choose(&self.figures(|sealed| sealed.living_now().into()), limits)
     }
 
     fn merge_all(&self, limits: &Limits, progress: &Progress) -> Result<()> {
         loop {
-            if self.indexing.halted() || progress.is_cancelled() {
-                return Err(given_up());
-            }
             let mut choice = choose(&self.segment_figures(self.flushed_seq()), limits);
             if choice == Choice::Nothing && self.choose_applied(limits) != Choice::Nothing {
                 // Rows that died since the last checkpoint can be taken away after the next one.
@@ -152,24 +166,32 @@ impl Collection {
                 *self.merging.blocked.lock() = None;
                 return Ok(());
             }
-            let running = Running::begin(&self.merging, choice.segments().len());
-            let done = self.merge_segments(choice.segments(), progress);
-            drop(running);
-            match &done {
-                Ok(()) => *self.merging.blocked.lock() = None,
-                Err(error) if error.kind() == ErrorKind::Cancelled => {}
-                Err(error) => *self.merging.blocked.lock() = Some(error.to_string()),
-            }
-            done?;
+            self.carry_out(&choice, progress)?;
         }
     }
 
-    /// Makes one segment of these, or none where nothing in them lives.
-    fn merge_segments(&self, numbers: &[u64], progress: &Progress) -> Result<()> {
+    /// Does what was chosen, and notes why it cannot be done; returns the number of the new segment, if there is one.
+    fn carry_out(&self, choice: &Choice, progress: &Progress) -> Result<Option<u64>> {
+        if self.indexing.halted() || progress.is_cancelled() {
+            return Err(given_up());
+        }
+        let running = Running::begin(&self.merging, choice.segments().len());
+        let done = self.merge_segments(choice.segments(), progress);
+        drop(running);
+        match &done {
+            Ok(_) => *self.merging.blocked.lock() = None,
+            Err(error) if error.kind() == ErrorKind::Cancelled => {}
+            Err(error) => *self.merging.blocked.lock() = Some(error.to_string()),
+        }
+        done
+    }
+
+    /// Makes one segment of these, or none where nothing in them lives; returns its number.
+    fn merge_segments(&self, numbers: &[u64], progress: &Progress) -> Result<Option<u64>> {
         self.check_writable()?;
         let (inputs, settings, through) = self.inputs(numbers);
         if inputs.len() != numbers.len() {
-            return Ok(());
+            return Ok(None);
         }
         // A name of its own: one that is given up as the collection closes may outlive the next opening by a moment.
         let staging = format!("{}/staging/merge-{:016x}", self.folder, self.options.entropy.u64());
@@ -301,14 +323,16 @@ impl Collection {
         Err(Error::new(ErrorKind::Full, context))
     }
 
-    fn commit_merged(&self, inputs: &[Input], output: Option<Output>, staging: &str) -> Result<()> {
+    fn commit_merged(&self, inputs: &[Input], output: Option<Output>, staging: &str) -> Result<Option<u64>> {
         let mut ledger = self.checkpoint.lock();
         self.check_open().map_err(|_| closed())?;
         self.check_writable()?;
         let version = self.current.load_full();
         // A checkpoint may have put others in their place: of the same files, with all that happened since.
         let sources: Option<Vec<_>> = inputs.iter().map(|input| sealed_of(&version, input.number)).collect();
-        let Some(sources) = sources else { return Ok(()) };
+        let Some(sources) = sources else {
+            return Err(Error::new(ErrorKind::Internal, "segments are gone that nobody else may take away"));
+        };
         let sources: Vec<&Sealed> = sources.into_iter().map(|sealed| &**sealed).collect();
         let mut manifest = ledger.manifest.clone();
         let number = manifest.next_segment;
@@ -335,7 +359,7 @@ impl Collection {
         self.switch_merged(inputs, output);
         // It is done. What keeps the inputs from being removed now is tried again with the next checkpoint.
         let _ = self.settle(&mut ledger);
-        Ok(())
+        Ok(output.map(|(_, _, number)| number))
     }
 
     /// Brings the new segment to its place, and writes what happened to its rows up to the last checkpoint.
@@ -414,14 +438,14 @@ struct Running<'a>(&'a Merging);
 
 impl<'a> Running<'a> {
     fn begin(merging: &'a Merging, segments: usize) -> Self {
-        merging.running.store(segments, std::sync::atomic::Ordering::Relaxed);
+        merging.running.store(segments, Ordering::Relaxed);
         Running(merging)
     }
 }
 
 impl Drop for Running<'_> {
     fn drop(&mut self) {
-        self.0.running.store(0, std::sync::atomic::Ordering::Relaxed);
+        self.0.running.store(0, Ordering::Relaxed);
     }
 }
 

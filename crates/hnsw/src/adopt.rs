@@ -37,7 +37,7 @@ const SEEDS_MAX: usize = 4;
 /// Candidates for each place of a row: the nearest ones. Most of the others would be occluded, and each costs a few scores to find that out.
 const CANDIDATES_A_PLACE: usize = 2;
 /// What stands is searched for a slot that joins with this share of the breadth that linking has: the old row knows the rest.
-const JOIN_BREADTH_DIVISOR: u32 = 2;
+const JOIN_BREADTH_DIVISOR: u32 = 4;
 const JOIN_BREADTH_MIN: u32 = 16;
 
 /// What a step of merging does.

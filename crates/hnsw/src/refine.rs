@@ -22,7 +22,7 @@ use crate::graph::{Graph, Scorers};
 use crate::link::Linker;
 use crate::links::{Links, NO_SLOT};
 
-/// Candidates of one choice.
+/// Candidates of one choice, beside the neighbours that there are.
 const CANDIDATES_MAX: usize = 160;
 
 /// The first step.
@@ -177,7 +177,8 @@ impl Turned<'_> {
     }
 }
 
-/// Chooses at most `count` of the `most` nearest of `linker.slots` as neighbours of `slot`.
+/// Chooses at most `count` of `linker.slots` as neighbours of `slot`: of the `most` nearest of them, and of those that are its neighbours now
+/// however far they are. Linking found these while few slots were there, and in dense data nothing else leads out of a cluster.
 fn choose(
     graph: &Graph,
     slot: u32,
@@ -187,8 +188,13 @@ fn choose(
     linker: &mut Linker,
 ) -> Result<(), Stopped> {
     graph.judge(slot, scorers, linker)?;
-    let Linker { selection, candidates, .. } = linker;
-    candidates.truncate(most);
+    let Linker { selection, candidates, row, .. } = linker;
+    graph.rows.read(slot, 0, row);
+    let mut rank = 0;
+    candidates.retain(|candidate| {
+        rank += 1;
+        rank <= most || row.contains(&candidate.slot)
+    });
     selection.choose(candidates, count, graph.params(), scorers.judge)
 }
 

@@ -352,7 +352,7 @@ impl Shared {
         Ok(())
     }
 
-    /// Compares the files of these parts (all, if none are named) with their digests, on all threads of the indexes.
+    /// Compares the files of these parts (all, if none are named) with their digests.
     pub(crate) fn check_digests(
         &self,
         known: &Known,
@@ -370,7 +370,9 @@ impl Shared {
         // Large ones first, so that none is left over at the end.
         objects.sort_unstable_by_key(|(_, object)| std::cmp::Reverse(object.length));
         let (next, failed) = (AtomicUsize::new(0), Mutex::new(None));
-        on_threads(self.options.collections.index_threads.clamp(1, objects.len().max(1)), &|_| {
+        // Indexes are built by half of the processors; somebody waits for this.
+        let threads = 2 * self.options.collections.index_threads;
+        on_threads(threads.clamp(1, objects.len().max(1)), &|_| {
             while let Some((path, object)) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if failed.lock().is_some() {
                     return;

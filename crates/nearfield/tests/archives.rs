@@ -1,4 +1,5 @@
 //! Archives: what comes back, and what is refused.
+#![expect(clippy::unwrap_used, reason = "a helper that cannot do its work fails the test")]
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use nearfield::{
 use nearfield_platform::{Dir, MemoryDir};
 
 const BLOCK: usize = 512;
+
+/// Header and padded bytes of an entry.
+type Parts = (Vec<u8>, Vec<u8>);
 
 fn options() -> Options {
     Options { background: false, ..Options::default() }
@@ -119,7 +123,7 @@ fn an_archive_that_does_not_fit_is_refused_before_it_fills_the_disk() {
 }
 
 /// Header and bytes (with padding) of each entry.
-fn entries(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn entries(bytes: &[u8]) -> Vec<Parts> {
     let (mut at, mut entries) = (0, Vec::new());
     while bytes[at] != 0 {
         let header = bytes[at..at + BLOCK].to_vec();
@@ -131,7 +135,7 @@ fn entries(bytes: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
     entries
 }
 
-fn join(entries: &[(Vec<u8>, Vec<u8>)]) -> Vec<u8> {
+fn join(entries: &[Parts]) -> Vec<u8> {
     let mut bytes: Vec<u8> =
         entries.iter().flat_map(|(header, body)| [&header[..], body]).flatten().copied().collect();
     bytes.extend([0; 2 * BLOCK]);
@@ -229,7 +233,7 @@ fn hostile(good: &[u8]) -> Vec<(String, Vec<u8>)> {
             with(format!("of size {size:?}"), sized(header, size));
         }
     }
-    let mut with = |what: &str, change: &dyn Fn(&mut Vec<(Vec<u8>, Vec<u8>)>)| {
+    let mut with = |what: &str, change: &dyn Fn(&mut Vec<Parts>)| {
         let mut entries = own.clone();
         change(&mut entries);
         cases.push((what.to_owned(), join(&entries)));
@@ -260,7 +264,7 @@ fn hostile(good: &[u8]) -> Vec<(String, Vec<u8>)> {
         });
         entries.insert(1, (sized(&link, b"00000000000\0"), Vec::new()));
     });
-    let pax = |name: &[u8], kind: u8, text: &str, entries: &mut Vec<(Vec<u8>, Vec<u8>)>| {
+    let pax = |name: &[u8], kind: u8, text: &str, entries: &mut Vec<Parts>| {
         let mut body = text.as_bytes().to_vec();
         let size = format!("{:011o}\0", body.len());
         body.resize(body.len().next_multiple_of(BLOCK), 0);
@@ -309,6 +313,10 @@ fn sum_digits(header: &[u8], with: &mut impl FnMut(String, Vec<u8>)) {
 }
 
 /// All paths below a folder.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what an archive may have written lies outside of the database"
+)]
 fn tree(path: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(path).unwrap() {

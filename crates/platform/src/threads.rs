@@ -71,17 +71,28 @@ pub enum Urgency {
 impl Urgency {
     /// Lets the calling thread have it, for good: a thread that gave way cannot take it back.
     fn take_on(self) {
-        let gives_way =
-            || rustix::process::getpriority_process(None).is_ok_and(|nice| nice >= BACKGROUND_NICE);
-        if self == Urgency::Background && !gives_way() {
-            // Where it is refused the work is done all the same.
-            let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+        if self == Urgency::Background {
+            give_way();
         }
     }
 }
 
 /// The system's measure of giving way, of at most 19: another thread gets about nine times the time of one that gives way by 10.
+#[cfg(target_os = "linux")]
 const BACKGROUND_NICE: i32 = 10;
+
+#[cfg(target_os = "linux")]
+fn give_way() {
+    let has_given = rustix::process::getpriority_process(None).is_ok_and(|nice| nice >= BACKGROUND_NICE);
+    if !has_given {
+        // Where it is refused the work is done all the same.
+        let _ = rustix::process::setpriority_process(None, BACKGROUND_NICE);
+    }
+}
+
+/// Elsewhere the call is for the whole process, with the threads that people wait for.
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
 
 /// Runs `work` on `threads` threads at once, each with its number, and returns when all are done. The caller's thread is number 0,
 /// so `threads` of 0 or 1 starts none; where the system gives no further thread, those there are do the work.
@@ -495,6 +506,7 @@ mod tests {
         assert_eq!(told.recv().unwrap(), -1);
     }
 
+    #[cfg(target_os = "linux")]
     #[test]
     fn who_gives_way_passes_it_on_and_nobody_else_does() {
         let nice = || rustix::process::getpriority_process(None).unwrap();

@@ -102,7 +102,7 @@ fn begin(db: &Database, collection: &Collection, parts: &[Vec<Point>]) -> Result
     let view = collection.view();
     let replaced: Vec<PointId> = ids.iter().filter(|id| view.contains(id)).map(|id| (*id).clone()).collect();
     if !replaced.is_empty() {
-        let undo = db.create_collection(UNDO, nearfield::CollectionConfig::clone(&collection.config()))?;
+        let undo = db.create_collection(UNDO, CollectionConfig::clone(&collection.config()))?;
         for page in replaced.chunks(PAGE) {
             check_signals()?;
             let records = view.get(page, With::ALL)?;

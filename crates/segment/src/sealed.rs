@@ -269,6 +269,11 @@ impl Sealed {
         self.count(seen)
     }
 
+    /// How many of the rows nobody has killed so far. O(1).
+    pub fn living_now(&self) -> u32 {
+        self.rows() - self.changes.deaths.count()
+    }
+
     /// Bytes on disk by kind.
     pub fn bytes(&self) -> SegmentBytes {
         let codes = self.all_indexed().map(|indexed| indexed.codes).sum();

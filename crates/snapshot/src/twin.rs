@@ -121,7 +121,7 @@ impl PinTable {
 
 #[cfg(test)]
 mod tests {
-    use nearfield_platform::{File, MemoryDir};
+    use nearfield_platform::MemoryDir;
 
     use super::*;
 

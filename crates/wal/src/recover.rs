@@ -14,7 +14,7 @@ use nearfield_codec::{Region, TagError};
 use nearfield_platform::Dir;
 use nearfield_types::Seq;
 
-use crate::format::{FileHeader, FrameSeed, HEADER_BYTES, HeaderError};
+use crate::format::{FileHeader, FrameKind, FrameSeed, HEADER_BYTES, HeaderError};
 use crate::listing::{Listing, open_file};
 use crate::options::GENERATION_GAP;
 use crate::walk::{End, Evidence, Fault, SEARCH_BUDGET_FACTOR, Walk, later_record};
@@ -27,7 +27,7 @@ pub(crate) struct LogFile {
     pub(crate) first: Seq,
     /// The last Seq up to its end; before `first` where it holds no frame.
     pub(crate) last: Seq,
-    /// No operation in it is later; `last` where that is not known.
+    /// No operation up to its end is later.
     pub(crate) last_operation: Seq,
     /// Where its frames end.
     pub(crate) bytes: u64,
@@ -196,7 +196,16 @@ impl Scan {
             self.durable = self.durable.max(self.last);
         }
         let mut walk = Walk::new(region, header);
-        let end = walk.run_out();
+        let mut last_operation = self.files.last().map_or(Seq::ZERO, |file| file.last_operation);
+        let end = loop {
+            match walk.step() {
+                Ok(frame) if frame.kind == FrameKind::Commit || frame.kind.operation().is_some() => {
+                    last_operation = frame.header.seq;
+                }
+                Ok(_) => {}
+                Err(end) => break end,
+            }
+        };
         if walk.frames() > 0 {
             self.last = Seq(walk.next_seq().0 - 1);
             self.frames += walk.frames();
@@ -205,7 +214,7 @@ impl Scan {
         self.files.push(LogFile {
             first: header.first_seq,
             last: self.last,
-            last_operation: self.last,
+            last_operation,
             bytes: walk.at(),
         });
         self.torn = matches!(end, End::Open(_)) && region[walk.at() as usize..].iter().any(|&byte| byte != 0);

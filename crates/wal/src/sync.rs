@@ -142,11 +142,12 @@ impl FileSyncer {
         let is_open = state.current.is_some();
         let finished = &state.files[..state.files.len() - usize::from(is_open && !state.files.is_empty())];
         let first = finished.iter().position(|file| file.last_operation > after).unwrap_or(finished.len());
+        // A file without frames, such as one that holds the mark of a clean close alone, is a link of the chain too.
         let (before, wanted) = finished.split_at(first);
         let before = before.iter().map(|file| file.last).fold(after, Seq::max);
         let file =
             |file: &LogFile| FinishedFile { name: file_name(file.first), last: file.last, bytes: file.bytes };
-        (before, wanted.iter().filter(|file| file.last >= file.first).map(file).collect())
+        (before, wanted.iter().map(file).collect())
     }
 
     /// True where so many full files wait that the writer must sync before it adds one.

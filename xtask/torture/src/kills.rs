@@ -304,15 +304,15 @@ impl Round {
 
 /// Where the child kills itself. The phases take turns, so that each gets its share.
 fn target(random: &SeededEntropy, turn: u64) -> Target {
-    use Phase::{Append, Catalog, Manifest, Opening, Seal};
-    const TURNS: [Phase; 11] =
-        [Append, Seal, Manifest, Opening, Append, Seal, Manifest, Catalog, Append, Seal, Manifest];
+    use Phase::{Append, Catalog, Manifest, Opening, Seal, Snapshots};
+    const TURNS: [Phase; 12] =
+        [Append, Seal, Manifest, Opening, Append, Seal, Manifest, Catalog, Append, Seal, Manifest, Snapshots];
     let phase = TURNS[(turn % TURNS.len() as u64) as usize];
     // Early calls and late ones alike: the reach is drawn first.
     let reach = match phase {
         Append => 1 << random.below(9),
         Opening => 1 << random.below(6),
-        Catalog => 1 << random.below(5),
+        Catalog | Snapshots => 1 << random.below(5),
         _ => 1 << random.below(7),
     };
     let moment = one_of(random, &[Moment::Before, Moment::Midway, Moment::After]);
@@ -412,8 +412,8 @@ mod tests {
     fn each_phase_whose_share_is_asked_gets_more_of_the_targets() {
         let random = SeededEntropy::new(1);
         for phase in SHARED {
-            let count = (0..110).filter(|turn| target(&random, *turn).phase == phase).count();
-            assert!(count >= 30, "{count} of 110 in {phase:?}");
+            let count = (0..120).filter(|turn| target(&random, *turn).phase == phase).count();
+            assert!(count >= 30, "{count} of 120 in {phase:?}");
         }
     }
 

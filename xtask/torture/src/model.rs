@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use nearfield::{
-    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Progress, Vectors, View, With,
+    Collection, CollectionConfig, Database, NamedVectors, Object, Point, PointId, Progress, Vectors, View,
+    With,
 };
 
 use crate::report::{Kind, Violation};
@@ -252,8 +253,12 @@ impl Model {
         }
         for (key @ (of, name), contents) in &self.snapshots {
             match found.snapshots.get(key) {
-                None => violations.push(Violation::new(Kind::Lost, format!("snapshot {name} of {of} is gone"))),
-                Some(other) => violations.extend(contents.compare(&format!("snapshot {name} of {of}"), &other.points)),
+                None => {
+                    violations.push(Violation::new(Kind::Lost, format!("snapshot {name} of {of} is gone")))
+                }
+                Some(other) => {
+                    violations.extend(contents.compare(&format!("snapshot {name} of {of}"), &other.points))
+                }
             }
         }
         for (of, name) in found.snapshots.keys().filter(|key| !self.snapshots.contains_key(*key)) {
@@ -273,7 +278,9 @@ impl Model {
         for name in db.collections() {
             let collection = db.collection(&name).map_err(|e| e.to_string())?;
             let points = read_points(&collection, page).map_err(|e| format!("collection {name}: {e}"))?;
-            model.collections.insert(name, Contents { config: nearfield::CollectionConfig::clone(&collection.config()), points });
+            model
+                .collections
+                .insert(name, Contents { config: CollectionConfig::clone(&collection.config()), points });
         }
         for name in db.all_snapshots().map_err(|e| e.to_string())? {
             let failed = |e: nearfield::Error| format!("{name}: {e}");

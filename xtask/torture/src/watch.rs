@@ -36,11 +36,13 @@ pub enum Phase {
     Catalog,
     /// Anything else: locks, folders, removals.
     Other,
+    /// Objects, names and pins of snapshots.
+    Snapshots,
 }
 
 impl Phase {
     /// All of them.
-    pub const ALL: [Phase; 7] = [
+    pub const ALL: [Phase; 8] = [
         Phase::Between,
         Phase::Opening,
         Phase::Append,
@@ -48,6 +50,7 @@ impl Phase {
         Phase::Manifest,
         Phase::Catalog,
         Phase::Other,
+        Phase::Snapshots,
     ];
 
     /// The word for it.
@@ -60,6 +63,7 @@ impl Phase {
             Phase::Manifest => "manifest switch",
             Phase::Catalog => "catalog switch",
             Phase::Other => "other",
+            Phase::Snapshots => "snapshots",
         }
     }
 
@@ -67,8 +71,10 @@ impl Phase {
     pub fn of(path: &str) -> Phase {
         let mut parts = path.split('/');
         let name = path.rsplit('/').next().unwrap_or_default();
-        if parts.next() == Some("catalog") {
-            return Phase::Catalog;
+        match parts.next() {
+            Some("catalog") => return Phase::Catalog,
+            Some("snapshots") => return Phase::Snapshots,
+            _ => {}
         }
         // collections/<uuid>/shards/<n>/...
         match (parts.nth(2), parts.next()) {

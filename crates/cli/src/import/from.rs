@@ -19,7 +19,7 @@ use crate::jsonl::Lines;
 /// An export, open and understood.
 pub(crate) struct Export {
     path: PathBuf,
-    file: std::fs::File,
+    file: Box<dyn Seekable>,
     kind: Kind,
     files: Vec<(String, PathBuf, Identity)>,
     arrays: Vec<VectorFile>,
@@ -44,7 +44,7 @@ impl Export {
                 path.display()
             )));
         };
-        let mut file = input.file;
+        let mut file: Box<dyn Seekable> = Box::new(input.file);
         let failed = |error: &std::io::Error| Failure::io("read", &path, error);
         let mut lines = Lines::new(BufReader::new(Read::by_ref(&mut file)), 0, 0, LINE_BYTES_MAX);
         let first = lines.next_line().ok().flatten().filter(|line| Head::is_head(line)).map(str::to_owned);
@@ -141,7 +141,7 @@ impl Export {
         }
         let moved = self.file.seek(SeekFrom::Start(start.payload_offset));
         moved.map_err(|error| Failure::io("read", &self.path, &error))?;
-        let (file, batch) = (Box::new(self.file), command.batch as usize);
+        let (file, batch) = (self.file, command.batch as usize);
         match self.kind {
             Kind::Lines { head, line, .. } => {
                 let about = (head.points, line.as_str());

@@ -3,14 +3,14 @@
 //! Ids keep their kind: numbers are numbers, strings are strings, a UUID is `{"uuid": "..."}`.
 
 use std::cell::Cell;
-use std::fmt;
+use std::fmt::{self, Write};
 
 use nearfield::limits::ID_BYTES_MAX;
 use nearfield::{Object, PointId, Record, Uuid};
 use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Value as Json, json};
 
-use super::{Components, JsonError, Root, from_f32, from_object};
+use super::{Components, JsonError, Root, from_object};
 
 /// What a line says of a point.
 #[derive(Debug, Default, PartialEq)]
@@ -27,21 +27,44 @@ pub(crate) struct PointLine {
     pub(crate) bytes: usize,
 }
 
-/// The line of a point.
-pub(crate) fn record_line(record: &Record, with_vectors: bool, absent: &[&str]) -> Json {
-    let mut line = json!({"id": exact_id(&record.id)});
+/// Appends the line of a point, without a line feed.
+pub(crate) fn write_line(out: &mut String, record: &Record, with_vectors: bool, absent: &[&str]) {
+    out.push_str("{\"id\":");
+    out.push_str(&exact_id(&record.id).to_string());
     if with_vectors {
-        let vectors = record.vectors.iter().flatten();
-        let numbers = |vector: &[f32]| vector.iter().copied().map(from_f32).collect::<Json>();
-        line["vectors"] = vectors.map(|(name, vector)| (name.clone(), numbers(vector))).collect();
+        out.push_str(",\"vectors\":{");
+        for (at, (name, vector)) in record.vectors.iter().flatten().enumerate() {
+            if at > 0 {
+                out.push(',');
+            }
+            out.push_str(&Json::from(name.as_str()).to_string());
+            out.push(':');
+            write_numbers(out, vector);
+        }
+        out.push('}');
     }
     if !absent.is_empty() {
-        line["absent"] = absent.iter().copied().collect();
+        out.push_str(",\"absent\":");
+        out.push_str(&absent.iter().copied().collect::<Json>().to_string());
     }
     if let Some(payload) = record.payload.as_ref().filter(|payload| !payload.is_empty()) {
-        line["payload"] = from_object(payload);
+        out.push_str(",\"payload\":");
+        out.push_str(&from_object(payload).to_string());
     }
-    line
+    out.push('}');
+}
+
+/// Appends a list of numbers, each the shortest decimal that reads back as the same float32.
+pub(crate) fn write_numbers(out: &mut String, vector: &[f32]) {
+    out.push('[');
+    for (at, number) in vector.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        // Stored numbers are finite, and writing to a string does not fail.
+        let _ = write!(out, "{number:?}");
+    }
+    out.push(']');
 }
 
 /// An id with its kind.
@@ -188,10 +211,7 @@ impl<'de> Visitor<'de> for Id {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<PointId, A::Error> {
-        let (key, text) = match map.next_entry::<String, String>()? {
-            Some(entry) => entry,
-            None => (String::new(), String::new()),
-        };
+        let (key, text) = map.next_entry::<String, String>()?.unwrap_or_default();
         let more = map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some();
         let id = uuid_of(&text).filter(|_| key == "uuid" && !more);
         id.ok_or_else(|| de::Error::custom("an id in an object must be {\"uuid\": \"...\"} with its hyphens"))
@@ -284,7 +304,9 @@ mod tests {
                 payload: Some(payload.clone()),
                 vectors: Some(vec![("v".to_owned(), numbers.clone())]),
             };
-            let line = parse_line(&record_line(&record, true, &["w"]).to_string()).unwrap();
+            let mut text = String::new();
+            write_line(&mut text, &record, true, &["w"]);
+            let line = parse_line(&text).unwrap();
             let bits = |vector: &[f32]| vector.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
             assert_eq!(bits(&line.vectors[0].1), bits(&numbers));
             assert_eq!((line.id.as_ref(), &line.payload), (Some(&id), &payload));

@@ -116,7 +116,7 @@ fn numbers(c: &Collection) -> Vec<u64> {
     c.current.load().settled().iter().filter_map(|member| member.number).collect()
 }
 
-fn merge_all_of(c: &Collection) -> Result<()> {
+fn merge_all_of(c: &Collection) -> Result<Option<u64>> {
     c.merge_segments(&numbers(c), &Progress::default())
 }
 
@@ -549,7 +549,7 @@ fn readers_see_one_moment_and_all_of_it_while_segments_come_and_go() {
     };
     write(0);
     let done = std::sync::atomic::AtomicBool::new(false);
-    let is_done = || done.load(std::sync::atomic::Ordering::Relaxed);
+    let is_done = || done.load(Ordering::Relaxed);
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !is_done() {
@@ -582,7 +582,7 @@ fn readers_see_one_moment_and_all_of_it_while_segments_come_and_go() {
             });
         }
         (1..60).for_each(&write);
-        done.store(true, std::sync::atomic::Ordering::Relaxed);
+        done.store(true, Ordering::Relaxed);
     });
     c.optimize(&Progress::default()).unwrap();
     let stats = c.stats().unwrap();

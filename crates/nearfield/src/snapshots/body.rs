@@ -134,7 +134,7 @@ mod tests {
             parts.push(part("b", 2));
             aliases.push(("now".to_owned(), "b".to_owned()));
         }
-        Body { is_full, id: [7; 16], name: "daily".into(), description: "words ä".into(), parts, aliases }
+        Body { is_full, id: [7; 16], name: "monday".into(), description: "words ä".into(), parts, aliases }
     }
 
     #[test]

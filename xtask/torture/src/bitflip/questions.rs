@@ -71,7 +71,8 @@ fn ask_open(db: &Database, questions: &Questions) -> Vec<Asked> {
                 continue;
             }
         };
-        let config = Answer::Config(collection.name().to_owned(), nearfield::CollectionConfig::clone(&collection.config()));
+        let config =
+            Answer::Config(collection.name().to_owned(), CollectionConfig::clone(&collection.config()));
         add(format!("opening {name}"), Ok(config));
         add(format!("counting {name}"), collection.count().map(Answer::Count));
         // An alias leads to a collection that is asked anyway.
