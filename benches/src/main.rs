@@ -108,6 +108,7 @@ fn helper(words: &[String]) -> Option<Result> {
     match words[..] {
         ["generate", rows, dim, seed, out] => Some(generate(rows, dim, seed, Path::new(out))),
         ["budget", path, data, rows, width] => Some(budget(Path::new(path), Path::new(data), rows, width)),
+        [segments::MEASURE, path] => Some(segments::measure_collections(Path::new(path))),
         ["serve", path, queries] => Some(index::serve::run(Path::new(path), Path::new(queries))),
         _ => None,
     }

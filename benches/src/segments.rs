@@ -4,6 +4,7 @@
 
 mod budget;
 mod churn;
+mod collections;
 mod load;
 mod merge;
 mod rebuild;
@@ -20,6 +21,7 @@ use crate::place::Place;
 use crate::report::Report;
 
 pub(crate) use budget::run as run_budget;
+pub(crate) use collections::{MEASURE, measure as measure_collections};
 
 /// Results of a search.
 const K: usize = 10;
@@ -29,12 +31,13 @@ const FIELDS_AT_LOAD: usize = 4;
 /// The parts by name.
 type Part = fn(&DataSet, &Place, &mut Report) -> Result;
 
-const PARTS: [(&str, Part); 6] = [
+const PARTS: [(&str, Part); 7] = [
     ("load", load::run),
     ("merge", merge::run),
     ("stream", stream::run),
     ("churn", churn::run),
     ("rebuild", rebuild::run),
+    ("collections", |_, place, report| collections::run(place, report)),
     ("budget", budget::measure),
 ];
 

@@ -44,7 +44,7 @@ cargo xtask TASK
         [--json FILE]           also write the figures as JSON
         [--check]               fail where a figure misses benches/goals.toml
         [--dir DIR]             where the database is written (default: the build's target folder)
-        [--parts A,B]           of segments: load, merge, stream, churn, rebuild, budget (default: all)
+        [--parts A,B]           of segments: load, merge, stream, churn, rebuild, collections, budget (default: all)
   bench index --generate ROWS DIM [--seed S]
                               the index alone, on a set made from a seed (kept in the target folder)
         [--m N] [--ef-construction N] [--quantization KIND] [--build-threads N]
