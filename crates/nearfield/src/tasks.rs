@@ -32,7 +32,7 @@ mod record;
 mod store;
 mod table;
 
-pub(crate) use board::{Board, Plan};
+pub(crate) use board::{Board, Job, Plan};
 pub(crate) use kinds::resume;
 pub(crate) use store::written;
 
@@ -287,7 +287,7 @@ impl Database {
     /// background. What it returns in words is kept with the task, as its errors are. Whoever cancels sees `progress.is_cancelled()`: work
     /// then gives up with [`ErrorKind::Cancelled`].
     ///
-    /// The work is handed a database of its own, which stays open as long as it runs. After a restart it is marked failed: for work that
+    /// The work is handed a database of its own, which stays open until its end is written down. After a restart it is marked failed: for work that
     /// is to be taken up again there are kinds of their own.
     ///
     /// Without background threads it is done before this returns.
@@ -301,7 +301,8 @@ impl Database {
     ) -> Result<TaskId> {
         let database = self.clone();
         let plan = self.plan(kind, collection, argument)?;
-        self.shared().board().submit(plan, Box::new(move |progress| work(&database, progress)))
+        let job = Job::holding(self.clone(), Box::new(move |progress| work(&database, progress)));
+        self.shared().board().submit(plan, job)
     }
 
     /// What a task of this name and kind is written down as.
