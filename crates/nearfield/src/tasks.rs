@@ -14,7 +14,7 @@
 //!
 //! # Reading order
 //!
-//! This file (what is seen from outside), `record` and `store` (what is written down), `table` and `board` (who waits, who runs), `kinds` (the work that this crate
+//! This file (what is seen from outside), `record` and `store` (what is written down), `plan` (what is to be a task), `table` and `board` (who waits, who runs), `kinds` (the work that this crate
 //! knows itself).
 
 use std::fmt;
@@ -28,12 +28,14 @@ use crate::database::Database;
 
 pub(crate) mod board;
 mod kinds;
+mod plan;
 mod record;
 mod store;
 mod table;
 
-pub(crate) use board::{Board, Job, Plan};
+pub(crate) use board::Board;
 pub(crate) use kinds::resume;
+pub(crate) use plan::{Job, Plan};
 pub(crate) use store::written;
 
 #[cfg(doc)]

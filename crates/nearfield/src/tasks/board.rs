@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use nearfield_collection::{CollectionConfig, Error, ErrorKind, Result};
+use nearfield_collection::{Error, ErrorKind, Result};
 use nearfield_platform::{Clock, Dir, PanicHook, Panicked, Urgency, Workers, guarded};
 use nearfield_types::Progress;
-use nearfield_types::limits::{TASK_TEXT_BYTES_MAX, TASKS_LIVE_MAX};
+use nearfield_types::limits::TASKS_LIVE_MAX;
 use parking_lot::{Condvar, Mutex};
 
-use crate::database::Database;
+use crate::tasks::plan::{Job, Plan};
 use crate::tasks::record::{IDS_MAX, Record, kept};
 use crate::tasks::store::{Store, TASKS_FOLDER, read};
 use crate::tasks::table::{Entry, Table};
@@ -23,80 +23,8 @@ const THREAD: &str = "nearfield-task";
 /// Tasks that run at once, over all collections. Their work takes its threads from elsewhere.
 pub(crate) const TASKS_AT_ONCE: usize = 2;
 
-/// What a task is to do. What it returns is kept as [`Task::message`].
-pub(crate) type Work = Box<dyn FnOnce(&Progress) -> Result<String> + Send>;
-
-/// Work, and the database that stays open until its end is written down.
-pub(crate) struct Job {
-    work: Work,
-    holds: Option<Database>,
-}
-
-impl Job {
-    /// Work that does not keep the database open.
-    pub(crate) fn new(work: Work) -> Job {
-        Job { work, holds: None }
-    }
-
-    /// Work in a database of its own.
-    pub(crate) fn holding(database: Database, work: Work) -> Job {
-        Job { work, holds: Some(database) }
-    }
-}
-
 /// Told which collection a task worked on that panicked: what it did there is in an unknown state.
 pub(crate) type Broken = Arc<dyn Fn([u8; 16], &Panicked) + Send + Sync>;
-
-/// A task that is to be.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Plan {
-    kind: TaskKind,
-    collection: String,
-    uuid: [u8; 16],
-    argument: String,
-    /// What it is done by, where that may change while it is done.
-    settings: Option<Arc<CollectionConfig>>,
-}
-
-impl Plan {
-    /// # Errors
-    ///
-    /// `Invalid` if the argument is too long.
-    pub(crate) fn new(
-        kind: TaskKind,
-        collection: String,
-        uuid: Option<[u8; 16]>,
-        argument: &str,
-    ) -> Result<Plan> {
-        if argument.len() > TASK_TEXT_BYTES_MAX {
-            let context = format!(
-                "the argument of a {} task has {} bytes: at most {TASK_TEXT_BYTES_MAX} are allowed",
-                kind.name(),
-                argument.len()
-            );
-            return Err(Error::invalid(context));
-        }
-        Ok(Plan {
-            kind,
-            collection,
-            uuid: uuid.unwrap_or_default(),
-            argument: argument.to_owned(),
-            settings: None,
-        })
-    }
-
-    /// The same, by these settings.
-    pub(crate) fn by(self, settings: Arc<CollectionConfig>) -> Plan {
-        Plan { settings: Some(settings), ..self }
-    }
-
-    fn is_of(&self, record: &Record) -> bool {
-        self.kind == record.kind
-            && self.uuid == record.uuid
-            && self.collection == record.collection
-            && self.argument == record.argument
-    }
-}
 
 /// A repeatable task that an earlier process left.
 #[derive(Clone, Debug)]
@@ -510,17 +438,4 @@ impl Board {
 enum Entered {
     New(u64),
     There(u64),
-}
-
-impl Plan {
-    /// Whether `entry`, of the same plan, does what this is to do: it was not begun, or what it makes stays true.
-    fn is_done_by(&self, entry: &Entry) -> bool {
-        match entry.record.state {
-            TaskState::Queued => true,
-            TaskState::Running if entry.progress.is_cancelled() => false,
-            TaskState::Running if self.kind == TaskKind::Rebuild => self.settings == entry.settings,
-            TaskState::Running => self.kind == TaskKind::CreateIndex,
-            _ => false,
-        }
-    }
 }

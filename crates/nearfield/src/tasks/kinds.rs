@@ -11,7 +11,7 @@ use nearfield_types::Progress;
 
 use crate::collection::Collection;
 use crate::shared::Shared;
-use crate::tasks::board::Work;
+use crate::tasks::plan::Work;
 use crate::tasks::{Board, Job, Plan, TaskId, TaskKind, closed};
 
 /// How long somebody waits who has nothing to do for an index that others build.

@@ -7,7 +7,7 @@ use nearfield_collection::{CollectionConfig, Error, ErrorKind, Result};
 use nearfield_types::Progress;
 use nearfield_types::limits::TASKS_KEPT_MAX;
 
-use crate::tasks::board::Job;
+use crate::tasks::plan::Job;
 use crate::tasks::record::{Record, TaskRecords};
 use crate::tasks::{Task, TaskId, TaskKind, TaskState};
 
