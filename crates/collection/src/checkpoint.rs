@@ -121,7 +121,9 @@ impl Collection {
     /// everything.
     pub fn close(&self) -> Result<()> {
         self.halt_indexing();
-        // Held to the end: a checkpoint under way finishes first, and none begins once the lock of the directory is gone.
+        // Held to the end, all of them: whoever opens the collection next must find nobody at work in its folder. A checkpoint under way finishes first,
+        // and none begins once the lock of the directory is gone.
+        let _still = self.still();
         let mut ledger = self.checkpoint.lock();
         if self.check_open().is_err() {
             return Ok(());

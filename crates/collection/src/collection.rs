@@ -1,6 +1,6 @@
 //! The collection: one shard with its log, its versions and its one writer.
 //!
-//! Locks, always taken in this order: `merging` (one merge at a time), `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
+//! Locks, always taken in this order: `rebuilding` (one at a time), `merging` (one merge or rebuilding at a time), `indexing` (one index is built at a time, and beside it one payload index), `checkpoint` (one checkpoint at a time), `writer` (one writer), `reveal` (the version that
 //! readers take and the Seq they may see). Readers take none of them.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -396,8 +396,8 @@ impl Collection {
             let _ = self
                 .maintain_segments()
                 .and_then(|()| self.maintain_indexes())
-                .and_then(|()| self.settle_fields())
-                .and_then(|()| if seals { self.maintain_merges() } else { Ok(()) });
+                .and_then(|_| self.settle_fields())
+                .and_then(|()| if seals { self.maintain_merges().map(drop) } else { Ok(()) });
         }
         Ok(())
     }

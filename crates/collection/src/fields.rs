@@ -276,7 +276,10 @@ impl Collection {
 
     fn build_field(&self, number: u64, sealed: &Sealed, field: &Arc<PayloadField>) -> Result<()> {
         self.check_writable()?;
-        let (reader, summary) = self.make_field(number, sealed, field)?;
+        let (reader, summary) = match self.make_field(number, sealed, field) {
+            Ok(made) => made,
+            Err(error) => return self.unless_gone(number, error),
+        };
         let kind = FileKind::Field(field.created);
         self.commit_files(number, &[kind], [(kind, summary)])?;
         // The commit left it out if it was dropped by then.

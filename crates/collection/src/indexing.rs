@@ -24,6 +24,7 @@ use nearfield_segment::{
     build, build_partitions, codes_file, graph_file, open_index, partitions_file, write_index,
     write_partitions,
 };
+use nearfield_types::Progress;
 use parking_lot::Mutex;
 
 use crate::checkpoint::{Ledger, segment_folder};
@@ -32,6 +33,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) use crate::index_entries::index_name;
 use crate::index_entries::{Made, is_of_index, name_files, next_generation};
 use crate::manifest::{FileKind, Manifest};
+use crate::rebuilding::BuildMeter;
 use crate::settings::Settings;
 use crate::version::Member;
 
@@ -57,6 +59,8 @@ pub(crate) struct Indexing {
     heritage: Mutex<HashMap<u64, Vec<Option<Heritage>>>>,
     /// Nothing is to be begun, and what is under way is to be given up.
     halted: AtomicBool,
+    /// Why the last look at what is to be built failed, until one does not.
+    failed: Mutex<Option<String>>,
     /// Indexes found damaged or missing at the opening.
     damaged: AtomicU64,
     /// Held while payload indexes are built, which is seldom long and does not wait for graphs.
@@ -77,6 +81,16 @@ impl Indexing {
     /// Keeps the graphs of a segment that was just sealed.
     pub(crate) fn inherit(&self, number: u64, graphs: Vec<Option<Heritage>>) {
         self.heritage.lock().insert(number, graphs);
+    }
+
+    /// Forgets the graphs of a segment that has its own or is gone.
+    pub(crate) fn disinherit(&self, number: u64) {
+        self.heritage.lock().remove(&number);
+    }
+
+    /// Why indexes could not be built, if the last attempt failed.
+    pub(crate) fn failed(&self) -> Option<String> {
+        self.failed.lock().clone()
     }
 
     pub(crate) fn halted(&self) -> bool {
@@ -101,32 +115,58 @@ impl Collection {
     }
 
     /// Builds the index of each sealed segment without one, and takes up rebuilding that a kill cut short. Called like
-    /// [`Collection::maintain_segments`], from another thread: it takes minutes where segments are large.
+    /// [`Collection::maintain_segments`], from another thread: it takes minutes where segments are large. Waits for nobody: true if somebody
+    /// else builds or merges just now, so that it is to be called again.
     ///
     /// # Errors
     ///
-    /// What reading the segment or writing the index met; it is tried again at the next call. [`ErrorKind::Cancelled`] after
-    /// [`Collection::halt_indexing`].
-    pub fn maintain_indexes(&self) -> Result<()> {
+    /// What reading the segment or writing the index met; it is tried again at the next call, and [`Collection::status`] tells it until then.
+    /// [`ErrorKind::Cancelled`] after [`Collection::halt_indexing`].
+    pub fn maintain_indexes(&self) -> Result<bool> {
         if self.settings.load().optimizers.is_off() {
-            return Ok(());
+            return Ok(false);
         }
-        self.build_missing()?;
+        let done = self.build_due();
+        match &done {
+            Ok(_) => *self.indexing.failed.lock() = None,
+            Err(error) if error.kind() == ErrorKind::Cancelled => {}
+            Err(error) => *self.indexing.failed.lock() = Some(error.to_string()),
+        }
+        done
+    }
+
+    fn build_due(&self) -> Result<bool> {
+        if self.unindexed().is_some() {
+            let Some(_one) = self.indexing.building.try_lock() else { return Ok(true) };
+            self.build_unindexed(&Progress::default())?;
+        }
         self.take_up_rebuilding()
     }
 
     /// Builds the index of each sealed segment without one. Segments that are sealed meanwhile wait for the next call.
-    pub(crate) fn build_missing(&self) -> Result<()> {
+    pub(crate) fn build_missing(&self, progress: &Progress) -> Result<()> {
+        if self.unindexed().is_none() {
+            return Ok(());
+        }
+        let _one = self.wait_for(&self.indexing.building, progress)?;
+        self.build_unindexed(progress)
+    }
+
+    /// As [`Collection::build_missing`]; the caller holds the lock of building.
+    pub(crate) fn build_unindexed(&self, progress: &Progress) -> Result<()> {
         let version = self.current.load_full();
         let Some(newest) = version.settled().iter().filter_map(|member| member.number).max() else {
             return Ok(());
         };
-        if self.unindexed().is_none() {
-            return Ok(());
-        }
-        let _one = self.indexing.building.lock();
+        let steps = version.settled().iter().map(|member| match &member.segment {
+            Segment::Sealed(sealed) if member.number.is_some() => {
+                BuildMeter::steps(sealed.rows().into()) * self.unindexed_vectors(sealed).len() as u64
+            }
+            _ => 0,
+        });
+        progress.expect(steps.sum());
         while let Some((number, sealed)) = self.unindexed().filter(|(number, _)| *number <= newest) {
-            self.build_indexes(number, &sealed)?;
+            self.build_indexes(number, &sealed, progress)?;
         }
         Ok(())
     }
@@ -136,11 +176,11 @@ impl Collection {
         self.unindexed().is_some() || self.is_rebuilding()
     }
 
-    fn build_indexes(&self, number: u64, sealed: &Sealed) -> Result<()> {
+    fn build_indexes(&self, number: u64, sealed: &Sealed, progress: &Progress) -> Result<()> {
         for vector in self.unindexed_vectors(sealed) {
-            self.build_index(number, sealed, vector)?;
+            self.build_index(number, sealed, vector, progress)?;
         }
-        self.indexing.heritage.lock().remove(&number);
+        self.indexing.disinherit(number);
         Ok(())
     }
 
@@ -173,7 +213,7 @@ impl Collection {
                 if self.unindexed().is_none() {
                     return Ok(());
                 }
-                self.build_missing()?;
+                self.build_missing(&Progress::default())?;
                 continue;
             };
             let threads = self.work_threads();
@@ -217,7 +257,7 @@ impl Collection {
     fn work_off_one(&self) -> Result<()> {
         let _one = self.indexing.building.lock();
         match self.unindexed().filter(|_| self.is_debt_deep()) {
-            Some((number, sealed)) => self.build_indexes(number, &sealed),
+            Some((number, sealed)) => self.build_indexes(number, &sealed, &Progress::default()),
             None => Ok(()),
         }
     }
@@ -249,12 +289,20 @@ impl Collection {
         })
     }
 
-    fn build_index(&self, number: u64, sealed: &Sealed, vector: usize) -> Result<()> {
+    fn build_index(&self, number: u64, sealed: &Sealed, vector: usize, progress: &Progress) -> Result<()> {
         let heritage =
             self.indexing.heritage.lock().get_mut(&number).and_then(|graphs| graphs.get_mut(vector)?.take());
-        let watch = |_, _, _| if self.indexing.halted() { Err(Stopped::Cancelled) } else { Ok(()) };
-        let made = self.make_index(number, sealed, vector, heritage.as_ref(), &watch)?;
-        self.exchange(&mut self.checkpoint.lock(), number, vector, made)
+        let meter = BuildMeter::new(progress, sealed.rows().into());
+        let watch = |phase, done, all| {
+            meter.reach(phase, done, all);
+            if self.indexing.halted() || progress.is_cancelled() { Err(Stopped::Cancelled) } else { Ok(()) }
+        };
+        match self.make_index(number, sealed, vector, heritage.as_ref(), &watch) {
+            Ok(made) => self.exchange(&mut self.checkpoint.lock(), number, vector, made)?,
+            Err(error) => self.unless_gone(number, error)?,
+        }
+        meter.end();
+        Ok(())
     }
 
     /// Commits an index and lets searches use it from now on; what served before it goes with its last reader.

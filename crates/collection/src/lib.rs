@@ -18,7 +18,7 @@
 //!
 //! # Reading order
 //!
-//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing` (`index_entries`), `fields`, `merging` (`policy`, `optimizers`), `rebuilding`, `settings`, `recovery`, then `manifest`, `cell`, `operation`,
+//! `collection` (the parts), `writer`, `passing`, `version`, `view` (the readers), `facet`, `order`, `group`, `checkpoint`, `indexing` (`index_entries`), `fields`, `merging` (`policy`, `optimizers`), `rebuilding`, `turns`, `settings`, `recovery`, then `manifest`, `cell`, `operation`,
 //! `prepare`, `point`, `config`, `error`.
 
 mod cell;
@@ -51,6 +51,7 @@ pub mod sabotage;
 mod settings;
 mod snapshot;
 mod stats;
+mod turns;
 mod version;
 mod view;
 mod writer;

@@ -27,7 +27,7 @@ use crate::checkpoint::{Ledger, delta_path, segment_entry, segment_folder};
 use crate::collection::{Collection, closed, cores};
 use crate::error::{Error, ErrorKind, Result};
 use crate::indexing::stopped;
-use crate::manifest::{FileEntry, FileKind, SegmentEntry};
+use crate::manifest::{FileEntry, FileKind, Manifest, SegmentEntry};
 use crate::policy::{Choice, Limits, SegmentFigures, choose};
 use crate::rebuilding::BuildMeter;
 use crate::settings::Settings;
@@ -36,8 +36,8 @@ use crate::version::{Member, Version};
 /// What is known of merges.
 #[derive(Debug, Default)]
 pub(crate) struct Merging {
-    /// Held while segments are merged: one merge at a time.
-    one: Mutex<()>,
+    /// Held while segments are merged or their indexes built anew: one of these at a time.
+    pub(crate) one: Mutex<()>,
     /// Why the last merge could not be done, until one is.
     blocked: Mutex<Option<String>>,
     /// How many segments are being merged right now.
@@ -60,26 +60,35 @@ struct Output {
     entry: SegmentEntry,
 }
 
+impl Output {
+    /// True if its indexes were built with other settings than those of `manifest`.
+    fn is_stale(&self, manifest: &Manifest) -> bool {
+        let mut epochs = manifest.epochs.iter().zip(&self.entry.epochs).enumerate();
+        epochs.any(|(vector, (now, built))| self.sealed.indexed(vector).is_some() && *built != now.number)
+    }
+}
+
 impl Collection {
     /// Merges and writes anew what the settings ask for, until nothing is left to do. Called like [`Collection::maintain_segments`], from another
-    /// thread: it takes minutes where segments are large.
+    /// thread: it takes minutes where segments are large. Waits for nobody: true if somebody else merges or rebuilds just now, so that it is
+    /// to be called again.
     ///
     /// # Errors
     ///
     /// What reading the inputs or writing the new segment met; it is tried again at the next call. [`ErrorKind::Full`] without room for it;
     /// [`ErrorKind::Cancelled`] after [`Collection::halt_indexing`].
-    pub fn maintain_merges(&self) -> Result<()> {
+    pub fn maintain_merges(&self) -> Result<bool> {
         let optimizers = self.optimizers();
         if optimizers.is_off() || self.indexing.halted() {
-            return Ok(());
+            return Ok(false);
         }
         let limits = optimizers.limits(cores());
         if self.choose_applied(&limits) == Choice::Nothing {
             *self.merging.blocked.lock() = None;
-            return Ok(());
+            return Ok(false);
         }
-        let _one = self.merging.one.lock();
-        self.merge_all(&limits, &Progress::default())
+        let Some(_one) = self.merging.one.try_lock() else { return Ok(true) };
+        self.merge_all(&limits, &Progress::default()).map(|()| false)
     }
 
     /// True if [`Collection::maintain_merges`] has something to do. O(segments + rows that died in them).
@@ -97,12 +106,12 @@ impl Collection {
     /// [`ErrorKind::Cancelled`] if `progress` was cancelled or the collection closed: what was done stays, a merge under way leaves everything
     /// as it was. Else as [`Collection::flush`], [`Collection::maintain_merges`] and [`Collection::maintain_indexes`].
     pub fn optimize(&self, progress: &Progress) -> Result<()> {
-        let _one = self.merging.one.lock();
+        let _one = self.wait_for(&self.merging.one, progress)?;
         self.flush()?;
         let seen = self.flushed_seq();
         let mut known: HashSet<u64> =
             self.segment_figures(seen).iter().map(|segment| segment.number).collect();
-        self.build_missing()?;
+        self.build_missing(progress)?;
         let usual = self.optimizers().limits(cores());
         let limits = Limits { slack: 0, dead_share_max: 0.0, dead_rows_min: 0, ..usual };
         loop {
@@ -113,7 +122,8 @@ impl Collection {
                 choice => known.extend(self.carry_out(&choice, progress)?),
             }
         }
-        self.build_missing()?;
+        self.build_missing(progress)?;
+        self.wait_for(&self.indexing.fields, progress).map(drop)?;
         self.maintain_fields().map(drop)
     }
 
@@ -334,6 +344,11 @@ impl Collection {
             return Err(Error::new(ErrorKind::Internal, "segments are gone that nobody else may take away"));
         };
         let sources: Vec<&Sealed> = sources.into_iter().map(|sealed| &**sealed).collect();
+        if output.as_ref().is_some_and(|output| output.is_stale(&ledger.manifest)) {
+            // Other settings were made meanwhile: its inputs stand, and are chosen again.
+            drop(output);
+            return self.remove_staged(staging).map(|()| None);
+        }
         let mut manifest = ledger.manifest.clone();
         let number = manifest.next_segment;
         let is_input = |entry: &SegmentEntry| inputs.iter().any(|input| input.number == entry.id);
@@ -415,6 +430,7 @@ impl Collection {
             }
         }
         self.install(members, Arc::clone(version.head()));
+        inputs.iter().for_each(|input| self.indexing.disinherit(input.number));
         // What was dropped while it was written.
         self.retain_fields();
     }

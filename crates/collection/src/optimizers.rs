@@ -41,9 +41,10 @@ pub struct OptimizerConfig {
     /// Segments wanted at most; 0 is half the processors, at least 2 and at most 8. A few more are borne while their sizes differ so much that
     /// merging would write large ones anew for little.
     pub default_segment_number: u32,
-    /// No merge makes a segment of more kilobytes, and the head is sealed before it has more. `None` is 256,000 a processor.
+    /// No merge makes a segment of more kilobytes, and the first write after the head has as many seals it: a head is larger by what its last
+    /// write added. `None` is 256,000 a processor for merges; heads are then sealed by the options of the process alone.
     pub max_segment_size: Option<u64>,
-    /// Vectors of more kilobytes lie in mapped files: the head is sealed there, though not below 1,000. `None` leaves it to the other limits;
+    /// Vectors of more kilobytes lie in mapped files: the head is sealed there, by the next write, though not below 1,000. `None` leaves it to the other limits;
     /// whatever is sealed is mapped in any case.
     pub memmap_threshold: Option<u64>,
     /// Segments of fewer kilobytes get no graph and are scanned; 0: none gets one. `None` gives one to every segment of 1,000 rows or more, which

@@ -130,6 +130,9 @@ impl Collection {
                 debt.rows
             ));
         }
+        if let Some(why) = self.indexing.failed() {
+            reasons.push(format!("indexes could not be built and are tried again: {why}"));
+        }
         if self.is_rebuilding() {
             let stale: u64 = self.stale_indexes().iter().sum();
             reasons.push(format!("indexes are being built anew: {stale} of the old ones still serve"));

@@ -111,13 +111,13 @@ impl Duty {
             }
             Duty::Index => {
                 let due = shard.index_due();
-                shard.maintain_indexes()?;
-                Ok((Rest::Nothing, due))
+                let waits = shard.maintain_indexes()?;
+                Ok((later(waits), due && !waits))
             }
             Duty::Merge => {
                 let due = shard.merge_due();
-                shard.maintain_merges()?;
-                Ok((Rest::Nothing, due))
+                let waits = shard.maintain_merges()?;
+                Ok((later(waits), due && !waits))
             }
         }
     }

@@ -151,16 +151,19 @@ impl Database {
         let committed = ledger.commit(value);
         let slot = self.shared.slots().remove(uuid);
         drop(ledger);
+        let why = "the collection was deleted";
+        self.shared.board().cancel_all(uuid, why);
         // Even if it failed the catalog may no longer name the collection: nothing more may be acknowledged in it.
         if let Some(slot) = slot
             && let Some(shard) = slot.turn().take(SlotState::Gone)
         {
             shard.shut();
+            // Or somebody would still write into the folder.
+            shard.come_to_rest();
         }
-        self.shared.board().cancel_all(uuid, "the collection was deleted");
+        self.shared.board().cancel_all(uuid, why);
         committed?;
-        // What cannot be removed now is removed at the next opening: no catalog names it any more.
-        let _ = self.shared.dir().remove(&collection_folder(uuid));
+        self.shared.remove_folder(collection_folder(uuid));
         Ok(true)
     }
 

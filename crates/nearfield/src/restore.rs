@@ -30,7 +30,7 @@ use crate::ledger::Ledger;
 use crate::shared::{Shared, collection_folder, shard_folder};
 use crate::slots::{Slot, SlotState};
 use crate::snapshots::info::{Known, SnapshotName};
-use crate::tasks::{Plan, TaskId, TaskKind};
+use crate::tasks::{Job, Plan, TaskId, TaskKind};
 
 /// Points compared at once.
 const PAGE: usize = 1_000;
@@ -168,7 +168,7 @@ impl Database {
             let done = db.restore_snapshot_with(&name, of.as_deref(), &target, replace, progress)?;
             Ok(format!("{} bytes, {} of them copied", done.bytes, done.copied))
         };
-        self.shared.board().submit(task, Box::new(work))
+        self.shared.board().submit(task, Job::holding(self.clone(), Box::new(work)))
     }
 
     /// Makes a new collection `target` of all that is in the collection `source` now: by links where the file system can, never by writing
@@ -338,17 +338,19 @@ impl Shared {
             Vec::new()
         };
         drop(ledger);
+        let cancel =
+            || replaced.iter().for_each(|uuid| self.board().cancel_all(*uuid, "the collection was replaced"));
+        cancel();
         for slot in old {
             if let Some(shard) = slot.turn().take(SlotState::Gone) {
                 shard.shut();
+                // Or somebody would still write into its folder.
+                shard.come_to_rest();
             }
         }
-        replaced.iter().for_each(|uuid| self.board().cancel_all(*uuid, "the collection was replaced"));
+        cancel();
         committed?;
-        for uuid in replaced {
-            // What cannot be removed now is removed at the next opening.
-            let _ = self.dir.remove(&collection_folder(uuid));
-        }
+        replaced.iter().for_each(|uuid| self.remove_folder(collection_folder(*uuid)));
         Ok(())
     }
 

@@ -45,6 +45,8 @@ pub(crate) struct Shared {
     loads: RwLock<()>,
     background: Arc<Background>,
     /// Sweeps the snapshots.
+    /// Folders of deleted collections that could not be removed yet.
+    unremoved: Arc<Mutex<Vec<String>>>,
     sweeper: Mutex<Option<Ticker>>,
     board: Arc<Board>,
     lock: Mutex<Option<Lock>>,
@@ -140,6 +142,7 @@ impl Shared {
             slots,
             loads: RwLock::default(),
             background: Arc::new(background),
+            unremoved: Arc::default(),
             sweeper: Mutex::default(),
             board: Arc::new(board),
             lock: Mutex::new(Some(lock)),
@@ -160,10 +163,12 @@ impl Shared {
             let _ = failed.set(panicked.to_string());
             slots.loaded().iter().for_each(|shard| shard.poison(panicked));
         });
-        let store = Arc::clone(&self.store);
+        let (store, dir, unremoved) =
+            (Arc::clone(&self.store), Arc::clone(&self.dir), Arc::clone(&self.unremoved));
         let sweeper = Ticker::spawn("nearfield-sweep", SWEEP_PERIOD, Arc::clone(&hook), move || {
             // What fails is tried again.
             let _ = store.sweep();
+            remove_left(&*dir, &unremoved);
         });
         *self.sweeper.lock() = Some(sweeper.map_err(|e| Error::io("starting the background threads", e))?);
         self.background.start(&hook)
@@ -187,6 +192,13 @@ impl Shared {
 
     pub(crate) fn slots(&self) -> &Slots {
         &self.slots
+    }
+
+    /// Removes a folder that no catalog names any more. What cannot be removed now is tried again with the next one, by the background, and at
+    /// the next opening.
+    pub(crate) fn remove_folder(&self, folder: String) {
+        self.unremoved.lock().push(folder);
+        remove_left(&*self.dir, &self.unremoved);
     }
 
     pub(crate) fn clock(&self) -> &dyn Clock {
@@ -349,6 +361,12 @@ pub(crate) fn collection_folder(uuid: [u8; 16]) -> String {
 
 pub(crate) fn shard_folder(uuid: [u8; 16]) -> String {
     format!("{}/shards/0", collection_folder(uuid))
+}
+
+fn remove_left(dir: &dyn Dir, folders: &Mutex<Vec<String>>) {
+    let is_left =
+        |folder: &String| dir.remove(folder).is_err_and(|error| error.kind() != std::io::ErrorKind::NotFound);
+    folders.lock().retain(is_left);
 }
 
 /// Removes the folders of collections that were never committed or were deleted, and what a killed writer of the catalog left.

@@ -133,12 +133,16 @@ impl Database {
             }
         }
         let turn = slot.turn();
+        // First, so that work under way ends as taken back and not by the close, and says in the collection that it has ended.
+        let why = "the collection was closed";
+        shared.board().cancel_all(slot.uuid, why);
         let ended = match slot.state() {
             SlotState::Gone => return Err(crate::slots::gone(name)),
             _ => turn.take(SlotState::Closed).map_or(Ok(()), |shard| shard.close()),
         };
         drop(turn);
-        shared.board().cancel_all(slot.uuid, "the collection was closed");
+        // What was asked for until then.
+        shared.board().cancel_all(slot.uuid, why);
         ended
     }
 

@@ -14,7 +14,7 @@
 //!
 //! # Reading order
 //!
-//! This file (what is seen from outside), `record` and `store` (what is written down), `table` and `board` (who waits, who runs), `kinds` (the work that this crate
+//! This file (what is seen from outside), `record` and `store` (what is written down), `plan` (what is to be a task), `table` and `board` (who waits, who runs), `kinds` (the work that this crate
 //! knows itself).
 
 use std::fmt;
@@ -28,12 +28,14 @@ use crate::database::Database;
 
 pub(crate) mod board;
 mod kinds;
+mod plan;
 mod record;
 mod store;
 mod table;
 
-pub(crate) use board::{Board, Plan};
+pub(crate) use board::Board;
 pub(crate) use kinds::resume;
+pub(crate) use plan::{Job, Plan};
 pub(crate) use store::written;
 
 #[cfg(doc)]
@@ -287,7 +289,7 @@ impl Database {
     /// background. What it returns in words is kept with the task, as its errors are. Whoever cancels sees `progress.is_cancelled()`: work
     /// then gives up with [`ErrorKind::Cancelled`].
     ///
-    /// The work is handed a database of its own, which stays open as long as it runs. After a restart it is marked failed: for work that
+    /// The work is handed a database of its own, which stays open until its end is written down. After a restart it is marked failed: for work that
     /// is to be taken up again there are kinds of their own.
     ///
     /// Without background threads it is done before this returns.
@@ -301,7 +303,8 @@ impl Database {
     ) -> Result<TaskId> {
         let database = self.clone();
         let plan = self.plan(kind, collection, argument)?;
-        self.shared().board().submit(plan, Box::new(move |progress| work(&database, progress)))
+        let job = Job::holding(self.clone(), Box::new(move |progress| work(&database, progress)));
+        self.shared().board().submit(plan, job)
     }
 
     /// What a task of this name and kind is written down as.

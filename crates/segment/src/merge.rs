@@ -183,7 +183,7 @@ pub fn merge(
     folder: &str,
     steps: &Steps<'_>,
 ) -> Result<Merged, MergeError> {
-    let plan = plan(inputs, through, partition)?;
+    let plan = plan(inputs, through, partition, steps)?;
     let read = Reading { inputs, plan: &plan, steps };
     let mut vectors = Vec::new();
     for vector in 0..inputs.first().map_or(0, |input| input.vector_count()) {
@@ -205,7 +205,12 @@ pub fn merge(
     Ok(Merged { rows, files: SealedFiles { ids, payload, vectors }, through, plan })
 }
 
-fn plan(inputs: &[&Sealed], through: Seq, partition: Option<&Path>) -> Result<Plan, MergeError> {
+fn plan(
+    inputs: &[&Sealed],
+    through: Seq,
+    partition: Option<&Path>,
+    steps: &Steps<'_>,
+) -> Result<Plan, MergeError> {
     let living: Vec<u64> = inputs.iter().map(|input| input.count(through)).collect();
     let rows: u64 = living.iter().sum();
     if rows > SEGMENT_ROWS_MAX as u64 {
@@ -220,7 +225,7 @@ fn plan(inputs: &[&Sealed], through: Seq, partition: Option<&Path>) -> Result<Pl
         origin.extend(slots.map(|slot| Origin { input: input as u32, slot }));
     }
     if let Some(path) = partition {
-        put_together(inputs, through, path, &mut origin)?;
+        put_together(inputs, through, path, &mut origin, steps)?;
     }
     let mut moved: Vec<Vec<u32>> = inputs.iter().map(|input| vec![DROPPED; input.rows() as usize]).collect();
     for (new, Origin { input, slot }) in origin.iter().enumerate() {
@@ -235,6 +240,7 @@ fn put_together(
     through: Seq,
     path: &Path,
     origin: &mut Vec<Origin>,
+    steps: &Steps<'_>,
 ) -> Result<(), MergeError> {
     let mut known: HashMap<Key, u32> = HashMap::new();
     let mut keyed: Vec<(u32, Origin)> = Vec::with_capacity(origin.len());
@@ -244,6 +250,9 @@ fn put_together(
         slots.clear();
         slots.extend(origin[run.clone()].iter().map(|origin| origin.slot));
         let mut failed = Ok(());
+        if !steps(0) {
+            return Err(MergeError::Stopped);
+        }
         let read = inputs[input].visit_payloads(&slots, through, &mut |at, row| match Key::of(path, row) {
             Ok(key) => {
                 let next = known.len() as u32;

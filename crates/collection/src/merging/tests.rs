@@ -481,6 +481,20 @@ fn a_merge_of_old_and_new_settings_ends_with_the_new() {
 }
 
 #[test]
+fn a_merge_that_began_with_other_settings_is_discarded_and_begun_again() {
+    let dir: Arc<dyn Dir> = MemoryDir::new();
+    let c = indexed(&dir);
+    let (inputs, settings, through) = c.inputs(&numbers(&c));
+    let staging = "c/staging/merge";
+    let output = c.write_merged(&inputs, &settings, through, staging, &Progress::default()).unwrap();
+    c.set_index("", IndexConfig { m: 24, ..IndexConfig::default() }).unwrap();
+    assert_eq!(c.commit_merged(&inputs, output, staging).unwrap(), None);
+    assert_eq!((graphs(&c).0, leftovers(&*dir)), (vec![16, 16], (2, 0, 0)));
+    merge_all_of(&c).unwrap();
+    assert_eq!(graphs(&c), (vec![24], 2_200));
+}
+
+#[test]
 fn rebuilding_is_taken_up_again_after_a_kill() {
     let dir = FaultyDir::new();
     let c = indexed(&(Arc::clone(&dir) as Arc<dyn Dir>));

@@ -10,9 +10,10 @@ use std::time::Duration;
 use nearfield_collection::{Error, ErrorKind, Result};
 use nearfield_platform::{Clock, Dir, PanicHook, Panicked, Urgency, Workers, guarded};
 use nearfield_types::Progress;
-use nearfield_types::limits::{TASK_TEXT_BYTES_MAX, TASKS_LIVE_MAX};
+use nearfield_types::limits::TASKS_LIVE_MAX;
 use parking_lot::{Condvar, Mutex};
 
+use crate::tasks::plan::{Job, Plan};
 use crate::tasks::record::{IDS_MAX, Record, kept};
 use crate::tasks::store::{Store, TASKS_FOLDER, read};
 use crate::tasks::table::{Entry, Table};
@@ -22,49 +23,8 @@ const THREAD: &str = "nearfield-task";
 /// Tasks that run at once, over all collections. Their work takes its threads from elsewhere.
 pub(crate) const TASKS_AT_ONCE: usize = 2;
 
-/// What a task is to do. What it returns is kept as [`Task::message`].
-pub(crate) type Work = Box<dyn FnOnce(&Progress) -> Result<String> + Send>;
-
 /// Told which collection a task worked on that panicked: what it did there is in an unknown state.
 pub(crate) type Broken = Arc<dyn Fn([u8; 16], &Panicked) + Send + Sync>;
-
-/// A task that is to be.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
-    kind: TaskKind,
-    collection: String,
-    uuid: [u8; 16],
-    argument: String,
-}
-
-impl Plan {
-    /// # Errors
-    ///
-    /// `Invalid` if the argument is too long.
-    pub(crate) fn new(
-        kind: TaskKind,
-        collection: String,
-        uuid: Option<[u8; 16]>,
-        argument: &str,
-    ) -> Result<Plan> {
-        if argument.len() > TASK_TEXT_BYTES_MAX {
-            let context = format!(
-                "the argument of a {} task has {} bytes: at most {TASK_TEXT_BYTES_MAX} are allowed",
-                kind.name(),
-                argument.len()
-            );
-            return Err(Error::invalid(context));
-        }
-        Ok(Plan { kind, collection, uuid: uuid.unwrap_or_default(), argument: argument.to_owned() })
-    }
-
-    fn is_of(&self, record: &Record) -> bool {
-        self.kind == record.kind
-            && self.uuid == record.uuid
-            && self.collection == record.collection
-            && self.argument == record.argument
-    }
-}
 
 /// A repeatable task that an earlier process left.
 #[derive(Clone, Debug)]
@@ -121,7 +81,7 @@ impl Board {
             if !record.state.is_finished() {
                 (record.state, record.started_ms) = (TaskState::Queued, 0);
             }
-            (id, Entry { record, progress: Arc::default(), work: None })
+            (id, Entry::new(record, None))
         };
         let table = Table { next, entries: records.tasks.into_iter().map(entry).collect(), changes: 0 };
         let store = Store::new(dir, has_folder && damage.is_none());
@@ -171,7 +131,7 @@ impl Board {
     /// # Errors
     ///
     /// `Busy` if too many wait, and what writing it down met: then there is no task.
-    pub(crate) fn submit(self: &Arc<Self>, plan: Plan, work: Work) -> Result<TaskId> {
+    pub(crate) fn submit(self: &Arc<Self>, plan: Plan, job: Job) -> Result<TaskId> {
         let id = match self.enter(plan)? {
             Entered::New(id) => id,
             Entered::There(id) => return Ok(TaskId(id)),
@@ -180,7 +140,7 @@ impl Board {
             self.table.lock().entries.remove(&id);
             return Err(error.within("the task could not be written down"));
         }
-        self.release(id, work)?;
+        self.release(id, job)?;
         Ok(TaskId(id))
     }
 
@@ -189,11 +149,11 @@ impl Board {
     /// # Errors
     ///
     /// `Unavailable` if there is no thread to be had: the task has failed then.
-    pub(crate) fn release(self: &Arc<Self>, id: u64, work: Work) -> Result<()> {
+    pub(crate) fn release(self: &Arc<Self>, id: u64, job: Job) -> Result<()> {
         if let Some(entry) = self.table.lock().entries.get_mut(&id)
             && entry.record.state == TaskState::Queued
         {
-            entry.work = Some(work);
+            entry.job = Some(job);
         }
         if self.inline {
             self.work_off();
@@ -242,6 +202,7 @@ impl Board {
                 Ok(true)
             }
             TaskState::Queued | TaskState::Running => {
+                entry.unwanted = true;
                 entry.progress.cancel();
                 Ok(true)
             }
@@ -256,6 +217,7 @@ impl Board {
             match entry.record.state {
                 TaskState::Queued if entry.record.uuid == uuid => queued.push(*id),
                 TaskState::Running if entry.record.uuid == uuid => {
+                    entry.unwanted = true;
                     entry.interrupt();
                     why.clone_into(&mut entry.record.message);
                 }
@@ -318,6 +280,15 @@ impl Board {
         for id in lost {
             self.end(id, TaskState::Failed, closed().to_string());
         }
+        let mut table = self.table.lock();
+        let queued = table.entries.iter_mut().filter(|(_, entry)| entry.record.state == TaskState::Queued);
+        // They do not run after the next opening: nobody wants them.
+        let unwanted: Vec<u64> = queued.filter(|(_, entry)| entry.unwanted).map(|(id, _)| *id).collect();
+        drop(table);
+        for id in unwanted {
+            let message = "the database was closed before the index was dropped: drop it".to_owned();
+            self.end(id, TaskState::Cancelled, message);
+        }
     }
 
     fn is_halted(&self) -> bool {
@@ -357,7 +328,7 @@ impl Board {
             started_ms: 0,
             finished_ms: 0,
         };
-        table.entries.insert(id, Entry { record, progress: Arc::default(), work: None });
+        table.entries.insert(id, Entry::new(record, plan.settings));
         table.changes += 1;
         table.trim();
         Ok(Entered::New(id))
@@ -365,7 +336,7 @@ impl Board {
 
     /// Does what waits, as long as there is something that may be begun.
     fn work_off(self: &Arc<Self>) {
-        while let Some((id, work, progress)) = self.take() {
+        while let Some((id, Job { work, holds }, progress)) = self.take() {
             self.note();
             let uuid = self.table.lock().entries.get(&id).map_or([0; 16], |entry| entry.record.uuid);
             let hook: PanicHook = {
@@ -380,31 +351,38 @@ impl Board {
                     self.end(id, TaskState::Failed, message);
                 }
             }
+            // The last handle gives the lock of the directory up: not before the end is written down.
+            drop(holds);
         }
     }
 
     /// Begins the first task that may be begun.
-    fn take(&self) -> Option<(u64, Work, Arc<Progress>)> {
+    fn take(&self) -> Option<(u64, Job, Arc<Progress>)> {
         let mut table = self.table.lock();
         if self.is_halted() {
             return None;
         }
         let (id, entry) = table.first_to_begin()?;
-        let work = entry.work.take()?;
+        let job = entry.job.take()?;
         (entry.record.state, entry.record.started_ms) = (TaskState::Running, self.clock.now_ms().max(1));
         let progress = Arc::clone(&entry.progress);
         table.changes += 1;
-        Some((id, work, progress))
+        Some((id, job, progress))
     }
 
     fn finish(&self, id: u64, done: Result<String>) {
-        let (repeatable, asked) = {
+        let (repeatable, asked, unwanted) = {
             let mut table = self.table.lock();
             let Ok(entry) = table.find(TaskId(id)) else { return };
-            (entry.record.kind.is_repeatable(), entry.progress.is_cancelled())
+            (entry.record.kind.is_repeatable(), entry.progress.is_cancelled(), entry.unwanted)
+        };
+        let gave_up = |error: &Error| {
+            let gone = [ErrorKind::Cancelled, ErrorKind::NotFound, ErrorKind::Closed];
+            unwanted && (self.is_halted() || gone.contains(&error.kind()))
         };
         match done {
             Ok(message) => self.end(id, TaskState::Completed, message),
+            Err(error) if gave_up(&error) => self.end(id, TaskState::Cancelled, String::new()),
             // Taken up again at the next opening: on the disk it runs.
             Err(_) if self.is_halted() && repeatable => {}
             Err(_) if self.is_halted() => self.end(id, TaskState::Failed, closed().to_string()),
@@ -417,7 +395,7 @@ impl Board {
 
     /// Ends a task that has not ended, and writes it down.
     fn end(&self, id: u64, state: TaskState, message: String) {
-        {
+        let job = {
             let mut table = self.table.lock();
             let Ok(entry) = table.find(TaskId(id)) else { return };
             if entry.record.state.is_finished() {
@@ -428,11 +406,14 @@ impl Board {
                 entry.record.message = kept(message);
             }
             entry.record.finished_ms = self.clock.now_ms().max(1);
-            entry.work = None;
+            let job = entry.job.take();
             table.changes += 1;
             table.trim();
-        }
+            job
+        };
         self.note();
+        // Not with the lock: it may hold the last handle of the database.
+        drop(job);
         self.changed.notify_all();
     }
 
@@ -457,16 +438,4 @@ impl Board {
 enum Entered {
     New(u64),
     There(u64),
-}
-
-impl Plan {
-    /// Whether `entry`, of the same plan, does what this is to do: it was not begun, or what it makes stays true.
-    fn is_done_by(&self, entry: &Entry) -> bool {
-        match entry.record.state {
-            TaskState::Queued => true,
-            TaskState::Running if entry.progress.is_cancelled() => false,
-            TaskState::Running => matches!(self.kind, TaskKind::Rebuild | TaskKind::CreateIndex),
-            _ => false,
-        }
-    }
 }

@@ -11,8 +11,8 @@ use nearfield_types::Progress;
 
 use crate::collection::Collection;
 use crate::shared::Shared;
-use crate::tasks::board::Work;
-use crate::tasks::{Board, Plan, TaskId, TaskKind, closed};
+use crate::tasks::plan::Work;
+use crate::tasks::{Board, Job, Plan, TaskId, TaskKind, closed};
 
 /// How long somebody waits who has nothing to do for an index that others build.
 const PAUSE: Duration = Duration::from_millis(5);
@@ -55,7 +55,7 @@ impl Collection {
     }
 
     /// Builds the indexes of a vector, or of all, anew with the settings of now, while the old ones serve: as a task. If one is under way for
-    /// the same, that one is answered. Cancelled, what was not built yet stays as it is.
+    /// the same with the same settings, that one is answered. Cancelled, what was not built yet stays as it is.
     ///
     /// # Errors
     ///
@@ -74,8 +74,8 @@ impl Collection {
 
     fn submit(&self, kind: TaskKind, argument: &str) -> Result<TaskId> {
         let shared = self.shared();
-        let plan = Plan::new(kind, self.name().to_owned(), Some(self.uuid()), argument)?;
-        shared.board().submit(plan, work(shared, kind, self.uuid(), argument.to_owned()))
+        let plan = Plan::new(kind, self.name().to_owned(), Some(self.uuid()), argument)?.by(self.config());
+        shared.board().submit(plan, Job::new(work(shared, kind, self.uuid(), argument.to_owned())))
     }
 }
 
@@ -85,7 +85,7 @@ pub(crate) fn resume(shared: &Arc<Shared>) {
     for left in board.sort_out() {
         let work = work(shared, left.kind, left.uuid, left.argument);
         // Without a thread it has failed, and says so.
-        let _ = board.release(left.id, work);
+        let _ = board.release(left.id, Job::new(work));
     }
 }
 
@@ -98,7 +98,9 @@ fn work(shared: &Arc<Shared>, kind: TaskKind, uuid: [u8; 16], argument: String) 
         let done = match kind {
             TaskKind::Flush => flush(&shard, progress),
             TaskKind::Optimize => shard.optimize(progress).map(|()| String::new()),
-            TaskKind::Rebuild => rebuild(&shared, &shard, &argument, progress),
+            TaskKind::Rebuild => {
+                shard.rebuild(argument.strip_prefix(VECTOR_MARK), progress).map(|()| String::new())
+            }
             TaskKind::CreateIndex => create_index(&shared, &shard, &argument, progress),
             _ => Err(Error::new(ErrorKind::Internal, format!("a {} task has no work", kind.name()))),
         };
@@ -116,35 +118,19 @@ fn flush(shard: &Shard, progress: &Progress) -> Result<String> {
     Ok(String::new())
 }
 
-fn rebuild(shared: &Weak<Shared>, shard: &Shard, argument: &str, progress: &Progress) -> Result<String> {
-    let name = argument.strip_prefix(VECTOR_MARK);
-    let mut found_running = false;
-    loop {
-        // The background may have taken up what a kill cut short: that is the same work.
-        if !shard.is_rebuilding() && found_running {
-            return Ok(String::new());
-        }
-        match shard.rebuild(name, progress) {
-            Err(error) if error.kind() == ErrorKind::Busy && !progress.is_cancelled() => found_running = true,
-            done => return done.map(|()| String::new()),
-        }
-        shard.check_open()?;
-        shared.upgrade().ok_or_else(closed)?.clock().sleep(PAUSE);
-    }
-}
-
 fn create_index(shared: &Weak<Shared>, shard: &Shard, path: &str, progress: &Progress) -> Result<String> {
     let path = Path::parse(path).map_err(|e| Error::invalid(e.to_string()))?;
     progress.expect(INDEX_STEPS);
     let mut told = 0;
     loop {
-        if shared.upgrade().is_none_or(|shared| shared.is_closed()) {
-            return Err(closed());
-        }
         shard.check_open()?;
+        // First, though the database is being closed: it is not asked for once more.
         if progress.is_cancelled() {
             shard.drop_field_index(&path)?;
             return Err(Error::new(ErrorKind::Cancelled, "it was taken back"));
+        }
+        if shared.upgrade().is_none_or(|shared| shared.is_closed()) {
+            return Err(closed());
         }
         let indexes = shard.field_indexes();
         let index = indexes.iter().find(|index| index.field.path == path);

@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use nearfield_collection::{Error, ErrorKind, Result};
+use nearfield_collection::{CollectionConfig, Error, ErrorKind, Result};
 use nearfield_types::Progress;
 use nearfield_types::limits::TASKS_KEPT_MAX;
 
-use crate::tasks::board::Work;
+use crate::tasks::plan::Job;
 use crate::tasks::record::{Record, TaskRecords};
 use crate::tasks::{Task, TaskId, TaskKind, TaskState};
 
@@ -25,7 +25,11 @@ pub(super) struct Entry {
     pub(super) record: Record,
     pub(super) progress: Arc<Progress>,
     /// Until it is begun. A task without is not begun.
-    pub(super) work: Option<Work>,
+    pub(super) job: Option<Job>,
+    /// The settings that it was asked for by, as far as that matters.
+    pub(super) settings: Option<Arc<CollectionConfig>>,
+    /// Somebody took it back, or its collection is closed or gone.
+    pub(super) unwanted: bool,
 }
 
 impl Table {
@@ -41,7 +45,7 @@ impl Table {
         let busy: BTreeSet<String> = running.map(|entry| entry.record.collection.clone()).collect();
         let may_begin = |entry: &Entry| {
             let name = &entry.record.collection;
-            entry.work.is_some() && (name.is_empty() || !busy.contains(name))
+            entry.job.is_some() && (name.is_empty() || !busy.contains(name))
         };
         self.entries.iter_mut().find(|(_, entry)| may_begin(entry)).map(|(id, entry)| (*id, entry))
     }
@@ -63,6 +67,10 @@ impl Table {
 }
 
 impl Entry {
+    pub(super) fn new(record: Record, settings: Option<Arc<CollectionConfig>>) -> Entry {
+        Entry { record, progress: Arc::default(), job: None, settings, unwanted: false }
+    }
+
     /// Asks for an end that is not the user's wish. Work on an index would drop it on such a wish: it ends with its collection.
     pub(super) fn interrupt(&self) {
         if self.record.kind != TaskKind::CreateIndex {

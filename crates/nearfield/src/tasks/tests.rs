@@ -312,3 +312,56 @@ fn damage_costs_the_history_and_no_id_is_given_twice() {
     assert!(new > ids[2]);
     assert_eq!(db.wait_task(new, None).unwrap().state, TaskState::Completed);
 }
+
+#[test]
+fn a_cancellation_is_kept_though_the_database_closes() {
+    let dir = MemoryDir::new();
+    let db = open(&dir);
+    let c = create(&db, "c");
+    let hold = held(&db, TaskKind::Snapshot, "c");
+    hold.begun.recv().unwrap();
+    let index = c.create_index_task("n", &FieldKind::Integer.config()).unwrap();
+    assert!(db.cancel_task(index).unwrap());
+    db.close().unwrap();
+    drop(c);
+    let db = open(&dir);
+    let task = db.task(index).unwrap();
+    assert!(task.state == TaskState::Cancelled && task.message.contains("drop it"), "{task:?}");
+}
+
+#[test]
+fn the_end_is_written_before_the_last_handle_goes() {
+    let dir = MemoryDir::new();
+    let db = open(&dir);
+    let work = held(&db, TaskKind::Import, "");
+    work.begun.recv().unwrap();
+    drop(db);
+    work.end.send(Ok("all of it".to_owned())).unwrap();
+    // Its own handle keeps it open: this is the same database, or, once that is gone, what it wrote.
+    let db = open(&dir);
+    let task = db.wait_task(work.id, None).unwrap();
+    assert_eq!((task.state, task.message.as_str()), (TaskState::Completed, "all of it"));
+}
+
+#[test]
+fn other_settings_are_another_rebuild() {
+    let db = Database::in_memory().unwrap();
+    let c = create(&db, "c");
+    let plan = || Plan::new(TaskKind::Rebuild, "c".to_owned(), Some(c.uuid()), "").unwrap().by(c.config());
+    let ((begin, begun), (end, ends)) = (channel(), channel::<()>());
+    let work = Box::new(move |_: &Progress| {
+        begin.send(()).unwrap();
+        ends.recv().unwrap();
+        Ok(String::new())
+    });
+    let first = db.shared().board().submit(plan(), Job::new(work)).unwrap();
+    begun.recv().unwrap();
+    assert_eq!(c.rebuild(None).unwrap(), first, "it does the same");
+    c.set_index("", crate::IndexConfig { m: 24, ..crate::IndexConfig::default() }).unwrap();
+    let second = c.rebuild(None).unwrap();
+    assert_ne!(second, first, "that may be past these settings");
+    end.send(()).unwrap();
+    for id in [first, second] {
+        assert_eq!(db.wait_task(id, None).unwrap().state, TaskState::Completed);
+    }
+}
