@@ -296,7 +296,10 @@ mod tests {
             drop(second);
             first.finish().unwrap();
         }
-        assert_eq!((fs::read(&path).unwrap(), fs::read(&own).unwrap()), (b"two".to_vec(), b"the user's".to_vec()));
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::read(&own).unwrap()),
+            (b"two".to_vec(), b"the user's".to_vec())
+        );
         fs::remove_file(&own).unwrap();
         fs::create_dir(&own).unwrap();
         fs::write(own.join("kept"), "x").unwrap();

@@ -30,7 +30,7 @@ use crate::ledger::Ledger;
 use crate::shared::{Shared, collection_folder, shard_folder};
 use crate::slots::{Slot, SlotState};
 use crate::snapshots::info::{Known, SnapshotName};
-use crate::tasks::{Plan, TaskId, TaskKind};
+use crate::tasks::{Plan, TaskId, TaskKind, closed};
 
 /// Points compared at once.
 const PAGE: usize = 1_000;
@@ -163,8 +163,11 @@ impl Database {
         plan(&*self.shared.ledger()?, &[(part, target.to_owned())], &[], &[], replace).map(drop)?;
         // Without the identity of what it replaces: its end is not the end of this.
         let task = Plan::new(TaskKind::Restore, target.to_owned(), None, &name.to_string())?;
-        let (db, name, of, target) = (self.clone(), name.clone(), of.map(str::to_owned), target.to_owned());
+        // One that waits does not keep the database open.
+        let shared = Arc::downgrade(&self.shared);
+        let (name, of, target) = (name.clone(), of.map(str::to_owned), target.to_owned());
         let work = move |progress: &Progress| {
+            let db = Database { shared: shared.upgrade().ok_or_else(closed)? };
             let done = db.restore_snapshot_with(&name, of.as_deref(), &target, replace, progress)?;
             Ok(format!("{} bytes, {} of them copied", done.bytes, done.copied))
         };
@@ -469,7 +472,8 @@ fn plan(
             let context = format!("alias '{alias}' stands for '{name}', which is not restored with it");
             return Err(Error::invalid(context));
         }
-        if let Some(live) = value.aliases.get(alias).filter(|live| *live != name && replace == Replace::Never) {
+        if let Some(live) = value.aliases.get(alias).filter(|live| *live != name && replace == Replace::Never)
+        {
             let context = format!("alias '{alias}' already exists and stands for '{live}'");
             return Err(Error::new(ErrorKind::Exists, context));
         }

@@ -139,7 +139,10 @@ fn an_archive_moves_points_out() {
     for again in [words.to_owned(), format!("{words} --keep")] {
         assert!(place.error(&again)["message"].as_str().unwrap().contains("is there already"));
     }
-    assert_eq!((place.read("old.jsonl"), place.json("count db words")["points"].as_u64()), (before, Some(500)));
+    assert_eq!(
+        (place.read("old.jsonl"), place.json("count db words")["points"].as_u64()),
+        (before, Some(500))
+    );
     let done = place.json(&words.replace("old.jsonl", "out.jsonl"));
     assert_eq!((done["points"].as_u64(), done["deleted"].as_u64()), (Some(100), Some(100)));
     assert_eq!(place.json("count db words")["points"], 400);
