@@ -1,6 +1,7 @@
 //! `nearfield archive`: points out of a collection into a file, for good.
 //!
-//! **It refuses** to delete a point before the file that holds it is complete, durable, read back and equal to what was stored.
+//! **It refuses** to delete a point before the file that holds it is complete, durable, read back and equal to what was stored; and to
+//! take the place of a file that is there, which may be an archive of points that are nowhere else.
 
 use std::io::BufReader;
 
@@ -29,7 +30,7 @@ pub(crate) fn run(screen: &Screen, command: &Archive) -> Outcome<()> {
     let collection = database::collection(&db, &command.collection)?;
     let filter = filter::typed(Some(&command.filter))?.unwrap_or_else(Filter::new);
     let source = Exported::of(&collection, Some(&filter))?;
-    let mut out = Output::create(&command.out)?;
+    let mut out = Output::create_new(&command.out)?;
     let points = source.lines(&mut out, &mut [])?;
     out.finish()?;
     let ids = verified(command, &source)?;

@@ -5,6 +5,8 @@
 //! # Invariants
 //!
 //! 1. [`replace`] leaves the old file or the new one, whole, whenever the process or the machine stops.
+//! 2. What is unfinished has a name that nothing had before: nobody else's file is opened, truncated or removed. A killed process leaves it,
+//!    called `<name>.<process>-<number>.new`, and nothing removes it but the user.
 #![expect(
     clippy::disallowed_methods,
     clippy::disallowed_types,
@@ -14,6 +16,7 @@
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use nearfield_codec::crc64;
@@ -22,6 +25,9 @@ use crate::failure::{Failure, Outcome};
 
 /// So many bytes at the start of a file take part in its [`Identity`].
 const HEAD_BYTES: u64 = 64 << 10;
+
+/// So many names are tried for what is unfinished before somebody is told that they are all taken.
+const SPARE_TRIES: u64 = 1_000;
 
 /// Bytes written at once.
 const OUTPUT_BUFFER_BYTES: usize = 1 << 20;
@@ -85,44 +91,62 @@ pub(crate) fn read_small(path: &Path, limit: u64) -> Outcome<Option<String>> {
 
 /// Makes `path` hold `bytes`, atomically and durably.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Outcome<()> {
-    let beside = beside(path);
-    let write = || -> io::Result<()> {
-        let mut file = File::create(&beside)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&beside, path)?;
-        sync_folder(path)
-    };
-    write().map_err(|error| Failure::io("write", path, &error))
+    let mut out = Output::create(path)?;
+    out.write_all(bytes).map_err(|error| Failure::io("write", path, &error))?;
+    out.finish()
 }
 
 /// A file being made: it has its name once it is complete and durable, and goes away if it never is.
 pub(crate) struct Output {
     path: PathBuf,
+    /// Its name until then.
+    spare: PathBuf,
+    /// True if it may take the name from another file.
+    replaces: bool,
     file: Option<BufWriter<File>>,
 }
 
 impl Output {
-    /// Begins the file that will be `path`.
+    /// Begins the file that will be `path`, in the place of one that may be there.
     pub(crate) fn create(path: &Path) -> Outcome<Output> {
         if path.is_dir() {
             return Err(Failure::invalid(format!("{} is a directory: a file was expected", path.display())));
         }
-        let file = File::create(beside(path)).map_err(|error| Failure::io("write", path, &error))?;
-        Ok(Output { path: path.to_owned(), file: Some(BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, file)) })
+        let made = spare(path, |spare| File::options().write(true).create_new(true).open(spare));
+        let (spare, file) = made.map_err(|error| Failure::io("write", path, &error))?;
+        let file = Some(BufWriter::with_capacity(OUTPUT_BUFFER_BYTES, file));
+        Ok(Output { path: path.to_owned(), spare, replaces: true, file })
+    }
+
+    /// Begins the file that will be `path`, which must not be there, now or when it is finished.
+    pub(crate) fn create_new(path: &Path) -> Outcome<Output> {
+        match fs::symlink_metadata(path) {
+            Ok(_) => Err(is_there(path)),
+            Err(_) => {
+                let mut out = Output::create(path)?;
+                out.replaces = false;
+                Ok(out)
+            }
+        }
     }
 
     /// Gives it its name.
     pub(crate) fn finish(mut self) -> Outcome<()> {
+        let Some(file) = self.file.take() else { return Ok(()) };
         let finish = |file: BufWriter<File>| -> io::Result<()> {
             file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-            fs::rename(beside(&self.path), &self.path)?;
+            match self.replaces {
+                true => fs::rename(&self.spare, &self.path)?,
+                false => rename_new(&self.spare, &self.path)?,
+            }
             sync_folder(&self.path)
         };
-        let finished = self.file.take().map_or(Ok(()), finish);
-        finished.map_err(|error| {
-            let _unfinished = fs::remove_file(beside(&self.path));
-            Failure::io("write", &self.path, &error)
+        finish(file).map_err(|error| {
+            let _unfinished = fs::remove_file(&self.spare);
+            match error.kind() {
+                io::ErrorKind::AlreadyExists if !self.replaces => is_there(&self.path),
+                _ => Failure::io("write", &self.path, &error),
+            }
         })
     }
 
@@ -150,7 +174,7 @@ impl Write for Output {
 impl Drop for Output {
     fn drop(&mut self) {
         if self.file.take().is_some() {
-            let _unfinished = fs::remove_file(beside(&self.path));
+            let _unfinished = fs::remove_file(&self.spare);
         }
     }
 }
@@ -158,33 +182,31 @@ impl Drop for Output {
 /// A folder being made, as [`Output`].
 pub(crate) struct OutputFolder {
     path: PathBuf,
+    /// Its name until it is complete.
+    spare: PathBuf,
     is_open: bool,
 }
 
 impl OutputFolder {
     /// Begins the folder that will be `path`, which must not be there.
     pub(crate) fn create(path: &Path) -> Outcome<OutputFolder> {
-        if path.exists() {
-            return Err(Failure::invalid(format!("{} is there already", path.display()))
-                .advise("choose another name or remove it"));
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(is_there(path));
         }
-        let made = match fs::remove_dir_all(beside(path)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => fs::create_dir(beside(path)),
-        };
-        made.map_err(|error| Failure::io("make the folder", path, &error))?;
-        Ok(OutputFolder { path: path.to_owned(), is_open: true })
+        let made = spare(path, |spare| fs::create_dir(spare));
+        let (spare, ()) = made.map_err(|error| Failure::io("make the folder", path, &error))?;
+        Ok(OutputFolder { path: path.to_owned(), spare, is_open: true })
     }
 
     /// Begins a file in it.
     pub(crate) fn file(&self, name: &str) -> Outcome<Output> {
-        Output::create(&beside(&self.path).join(name))
+        Output::create(&self.spare.join(name))
     }
 
     /// Gives it its name.
     pub(crate) fn finish(mut self) -> Outcome<()> {
-        let (from, to) = (beside(&self.path), &self.path);
-        let renamed = fs::rename(&from, to).and_then(|()| sync_folder(to));
+        let (from, to) = (&self.spare, &self.path);
+        let renamed = fs::rename(from, to).and_then(|()| sync_folder(to));
         renamed.map_err(|error| Failure::io("write", to, &error))?;
         self.is_open = false;
         Ok(())
@@ -194,24 +216,47 @@ impl OutputFolder {
 impl Drop for OutputFolder {
     fn drop(&mut self) {
         if self.is_open {
-            let _unfinished = fs::remove_dir_all(beside(&self.path));
+            let _unfinished = fs::remove_dir_all(&self.spare);
         }
     }
 }
 
-/// Removes `path` if it is there.
+/// Removes `path`, durably, if it is there.
 pub(crate) fn remove(path: &Path) -> Outcome<()> {
-    match fs::remove_file(path) {
+    match fs::remove_file(path).and_then(|()| sync_folder(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Failure::io("remove", path, &error)),
         _ => Ok(()),
     }
 }
 
-/// The name under which a new version is written.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
-    path.with_file_name(name)
+fn is_there(path: &Path) -> Failure {
+    Failure::invalid(format!("{} is there already", path.display()))
+        .advise("choose another name or remove it")
+}
+
+/// Makes what will be `path` under a name beside it that nothing has; answers that name.
+fn spare<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> io::Result<(PathBuf, T)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    for _ in 0..SPARE_TRIES {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}-{}.new", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)));
+        let spare = path.with_file_name(name);
+        match make(&spare) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|made| (spare, made)),
+        }
+    }
+    Err(io::Error::other("all names for an unfinished file are taken: remove the files that end in `.new`"))
+}
+
+/// Renames a file to a name that nothing has; `AlreadyExists` if something has it.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => fs::remove_file(from),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+        // Without links the name is taken by an empty file, which is then this process's own to replace.
+        Err(_) => File::options().write(true).create_new(true).open(to).and_then(|_| fs::rename(from, to)),
+    }
 }
 
 fn sync_folder(path: &Path) -> io::Result<()> {
@@ -237,6 +282,49 @@ mod tests {
         remove(&path).unwrap();
         remove(&path).unwrap();
         assert_eq!(read_small(&path, 10).unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_unfinished_touches_no_other_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, own) = (folder.path().join("out"), folder.path().join("out.new"));
+        fs::write(&own, "the user's").unwrap();
+        drop(Output::create(&path).unwrap());
+        for text in ["one", "two"] {
+            let (mut first, second) = (Output::create(&path).unwrap(), Output::create(&path).unwrap());
+            first.write_all(text.as_bytes()).unwrap();
+            drop(second);
+            first.finish().unwrap();
+        }
+        assert_eq!(
+            (fs::read(&path).unwrap(), fs::read(&own).unwrap()),
+            (b"two".to_vec(), b"the user's".to_vec())
+        );
+        fs::remove_file(&own).unwrap();
+        fs::create_dir(&own).unwrap();
+        fs::write(own.join("kept"), "x").unwrap();
+        fs::remove_file(&path).unwrap();
+        drop(OutputFolder::create(&path).unwrap());
+        let made = OutputFolder::create(&path).unwrap();
+        made.file("a").unwrap().finish().unwrap();
+        made.finish().unwrap();
+        assert!(path.join("a").exists() && own.join("kept").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_new_file_takes_the_name_of_no_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("out");
+        let mut late = Output::create_new(&path).unwrap();
+        late.write_all(b"late").unwrap();
+        let mut first = Output::create_new(&path).unwrap();
+        first.write_all(b"first").unwrap();
+        first.finish().unwrap();
+        assert!(late.finish().unwrap_err().to_string().contains("is there already"));
+        assert!(Output::create_new(&path).err().unwrap().to_string().contains("is there already"));
+        assert_eq!(fs::read(&path).unwrap(), b"first");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

@@ -59,6 +59,11 @@ impl Screen {
         self.styled("32", text)
     }
 
+    /// What somebody should look after.
+    pub(crate) fn yellow(&self, text: &str) -> String {
+        self.styled("33", text)
+    }
+
     fn styled(&self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

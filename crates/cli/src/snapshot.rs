@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nearfield::{
-    Archived, Database, Durability, Progress, Replace, Restored, SnapshotInfo, SnapshotName, SnapshotPin,
+    Archived, Database, Durability, Progress, Replace, Restored, SnapshotInfo, SnapshotListing, SnapshotName,
+    SnapshotPin,
 };
 use serde_json::{Value as Json, json};
 
@@ -40,7 +41,9 @@ pub(crate) fn run(screen: &Screen, command: &Snapshot) -> Outcome<()> {
         SnapshotAction::Restore { which, to } => restore(screen, &db, &find(&db, which)?, to)?,
         SnapshotAction::Drop(which) => {
             let name = find(&db, which)?;
-            db.drop_snapshot(&name)?;
+            if !db.drop_snapshot(&name)? {
+                return Err(Failure::not_found(format!("there is no {name}")));
+            }
             screen.say(&format!("Dropped the {name}"))?;
             screen.answer(&json!({"snapshot": name_json(&name), "dropped": true}))?;
         }
@@ -95,7 +98,7 @@ pub(crate) fn run_dump(screen: &Screen, command: &Dump) -> Outcome<()> {
 
 /// The snapshot that is meant.
 pub(crate) fn find(db: &Database, which: &Which) -> Outcome<SnapshotName> {
-    let all = db.all_snapshots()?;
+    let SnapshotListing { names: all, damaged } = db.snapshot_listing(None)?;
     let collection = which.collection.as_deref().map(|name| own_name(db, name));
     let fits = |name: &&SnapshotName| {
         name.name == which.name && collection.as_ref().is_none_or(|of| name.collection.as_ref() == Some(of))
@@ -105,6 +108,11 @@ pub(crate) fn find(db: &Database, which: &Which) -> Outcome<SnapshotName> {
         (Some(one), None) => Ok(one.clone()),
         (Some(_), Some(_)) => Err(Failure::invalid(format!("there are several snapshots {:?}", which.name))
             .advise("say of which collection with --collection")),
+        // Perhaps it is the damaged one: its name is known to who made it.
+        (None, _) if !damaged.is_empty() => Ok(match &collection {
+            Some(of) => SnapshotName::of(of, &which.name),
+            None => SnapshotName::full(&which.name),
+        }),
         (None, _) => {
             let names: Vec<String> = all.iter().take(NAMES_SHOWN).map(SnapshotName::to_string).collect();
             let here = if names.is_empty() { "there are none yet".to_owned() } else { names.join(", ") };
@@ -147,15 +155,18 @@ fn create(
 }
 
 fn list(screen: &Screen, db: &Database, collection: Option<&str>) -> Outcome<()> {
-    let names = match collection {
-        Some(name) => db.snapshots(Some(&own_name(db, name)))?,
-        None => db.all_snapshots()?,
-    };
-    if names.is_empty() {
+    let own = collection.map(|name| own_name(db, name));
+    let SnapshotListing { names, mut damaged } = db.snapshot_listing(own.as_deref())?;
+    if names.is_empty() && damaged.is_empty() {
         screen.say("There are no snapshots yet: `nearfield snapshot DB create NAME` makes one.")?;
     }
-    let infos: Vec<SnapshotInfo> =
-        names.iter().map(|name| db.describe_snapshot(name)).collect::<Result<_, _>>()?;
+    let mut infos: Vec<SnapshotInfo> = Vec::with_capacity(names.len());
+    for name in &names {
+        match db.describe_snapshot(name) {
+            Err(error) if error.kind() == nearfield::ErrorKind::Corrupt => damaged.push(error.to_string()),
+            info => infos.push(info?),
+        }
+    }
     let row = |info: &SnapshotInfo| {
         let of = info.name.collection.as_deref().unwrap_or("(database)");
         let cells =
@@ -166,7 +177,13 @@ fn list(screen: &Screen, db: &Database, collection: Option<&str>) -> Outcome<()>
         let heading = ["snapshot", "collection", "points", "bytes", "description"];
         screen.table(&heading, &[2, 3], infos.iter().map(row).collect())?;
     }
-    screen.answer(&json!({"snapshots": infos.iter().map(info_json).collect::<Json>()}))
+    for damage in &damaged {
+        let told = format!(
+            "A snapshot is damaged: {damage}. Nothing of any snapshot is removed until it is dropped by its name."
+        );
+        screen.say(&screen.yellow(&told))?;
+    }
+    screen.answer(&json!({"snapshots": infos.iter().map(info_json).collect::<Json>(), "damaged": damaged}))
 }
 
 fn describe(screen: &Screen, info: &SnapshotInfo) -> Outcome<()> {
@@ -292,6 +309,8 @@ fn archive(
 ) -> Outcome<Archived> {
     let mut out = Output::create(file)?;
     let made = write(&mut out)?;
+    // Never the checksum of another archive beside this one, whenever the machine stops.
+    files::remove(&sum_path(file))?;
     out.finish()?;
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     files::replace(&sum_path(file), format!("{}  {name}\n", made.sha256).as_bytes())?;
@@ -308,7 +327,14 @@ fn archived(screen: &Screen, what: &str, file: &Path, made: &Archived) -> Outcom
 fn open_archive(file: &Path) -> Outcome<(impl Read + use<>, Option<String>)> {
     let input = files::open(file)?;
     let sum = files::read_small(&sum_path(file), SUM_BYTES_MAX)?;
-    let sum = sum.map(|text| text.split_whitespace().next().unwrap_or_default().to_owned());
+    let first = |text: String| match text.split_whitespace().next() {
+        Some(sum) => Ok(sum.to_owned()),
+        None => {
+            Err(Failure::invalid(format!("{} is empty: a SHA-256 was expected", sum_path(file).display()))
+                .advise("write the checksum of the archive into it, or remove it to do without"))
+        }
+    };
+    let sum = sum.map(first).transpose()?;
     Ok((std::io::BufReader::with_capacity(1 << 20, input.file), sum))
 }
 

@@ -11,8 +11,10 @@
 //! What comes of it counts when the caller publishes it. **It refuses** to seal anything: what is in memory at L is in the log at L.
 
 use std::io::ErrorKind as IoKind;
+use std::sync::Arc;
 
 use nearfield_codec::{Container, FileTag, Region, crc64};
+use nearfield_platform::Dir;
 use nearfield_segment::{IDS_FILE, PAYLOAD_FILE, vectors_file};
 use nearfield_snapshot::{Digest, Entry, Hold, Object, Put, SnapshotStore, Source, StoreError};
 use nearfield_types::Seq;
@@ -59,7 +61,20 @@ struct Pending {
     /// Its bytes, which outlive its name.
     bytes: Region,
     /// A name of its own that nobody else removes, to be linked from.
-    staged: Option<String>,
+    staged: Option<Staged>,
+}
+
+/// A second name of a file of the log in `staging/`, which goes with this, whatever becomes of the snapshot: while it stays, so do the bytes.
+struct Staged {
+    dir: Arc<dyn Dir>,
+    path: String,
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        // What stays is removed at the next opening.
+        let _ = self.dir.remove(&self.path);
+    }
 }
 
 impl Collection {
@@ -89,8 +104,8 @@ impl Collection {
         for (object, bytes) in copies {
             copied += put_bytes(store, hold, &object, &bytes)?;
         }
-        for log in &logs {
-            let (entry, bytes) = self.put_log(store, hold, log)?;
+        for log in logs {
+            let (entry, bytes) = put_log(store, hold, &log)?;
             copied += bytes;
             files.push(entry);
         }
@@ -141,24 +156,20 @@ impl Collection {
         }
         let staged = format!("{}/staging/log-{:016x}", self.folder, self.options.entropy.u64());
         // Where it cannot be linked it is copied.
-        let staged = self.dir.link(&from, &staged).is_ok().then_some(staged);
+        let linked = self.dir.link(&from, &staged).is_ok();
+        let staged = linked.then(|| Staged { dir: Arc::clone(&self.dir), path: staged });
         Ok(Pending { path, bytes, staged })
     }
+}
 
-    /// Digests a file of the log and puts it into the store; returns how many bytes were copied.
-    fn put_log(&self, store: &dyn SnapshotStore, hold: &Hold, log: &Pending) -> Result<(Entry, u64)> {
-        let object = Object { digest: Digest::of(&log.bytes), length: log.bytes.len() as u64 };
-        let entry = Entry { path: log.path.clone(), object, crc64: crc64(&log.bytes) };
-        let linked = log.staged.as_ref().map(|staged| {
-            let put = store.put(hold, &object, Source::File(staged));
-            // What stays is removed at the next opening.
-            let _ = self.dir.remove(staged);
-            put
-        });
-        match linked.transpose().map_err(store_error)? {
-            None | Some(Put::Refused) => Ok((entry, put_bytes(store, hold, &object, &log.bytes)?)),
-            Some(Put::There | Put::Linked | Put::Copied) => Ok((entry, 0)),
-        }
+/// Digests a file of the log and puts it into the store; returns how many bytes were copied.
+fn put_log(store: &dyn SnapshotStore, hold: &Hold, log: &Pending) -> Result<(Entry, u64)> {
+    let object = Object { digest: Digest::of(&log.bytes), length: log.bytes.len() as u64 };
+    let entry = Entry { path: log.path.clone(), object, crc64: crc64(&log.bytes) };
+    let linked = log.staged.as_ref().map(|staged| store.put(hold, &object, Source::File(&staged.path)));
+    match linked.transpose().map_err(store_error)? {
+        None | Some(Put::Refused) => Ok((entry, put_bytes(store, hold, &object, &log.bytes)?)),
+        Some(Put::There | Put::Linked | Put::Copied) => Ok((entry, 0)),
     }
 }
 

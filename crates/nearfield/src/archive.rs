@@ -142,25 +142,30 @@ impl Database {
             .map_or(Ok(()), |name| check_name("collection", name))
             .map_err(|e| Error::invalid(e.to_string()))?;
         let hold = self.shared.store.hold();
-        let targets = |known: &Known| -> Result<Vec<(usize, String)>> {
-            let named = |at: usize| (at, known.body.parts[at].name.clone());
-            if known.body.is_full && of.is_none() && target.is_none() {
-                return Ok((0..known.body.parts.len()).map(named).collect());
-            }
-            let part = known.find(of)?;
-            Ok(vec![target.map_or_else(|| named(part), |name| (part, name.to_owned()))])
-        };
         let taken = self.shared.take_in(&hold, from, None, sha256, progress, &|known| {
-            self.shared.check_targets(&targets(known)?, replace)
+            let (targets, aliases) = meant(known, of, target)?;
+            self.shared.check_targets(&targets, aliases, replace)
         });
         let restored = taken.and_then(|(known, _)| {
-            let targets = targets(&known)?;
-            let aliases = if targets.len() == known.body.parts.len() { &*known.body.aliases } else { &[] };
+            let (targets, aliases) = meant(&known, of, target)?;
             // Digests were compared while the objects were taken in.
             self.shared.restore_checked(&known, &targets, aliases, replace, progress)
         });
         self.shared.forget(hold, restored)
     }
+}
+
+/// Collections of a snapshot under the names they are to have, and the aliases that come with them.
+type Meant<'a> = (Vec<(usize, String)>, &'a [(String, String)]);
+
+/// What of an archive is to be restored. Aliases stand for names, so they come only where everything keeps its name.
+fn meant<'a>(known: &'a Known, of: Option<&str>, target: Option<&str>) -> Result<Meant<'a>> {
+    let named = |at: usize| (at, known.body.parts[at].name.clone());
+    if known.body.is_full && of.is_none() && target.is_none() {
+        return Ok(((0..known.body.parts.len()).map(named).collect(), &known.body.aliases));
+    }
+    let part = known.find(of)?;
+    Ok((vec![target.map_or_else(|| named(part), |name| (part, name.to_owned()))], &[]))
 }
 
 /// Every collection opens and has the points that the snapshot says.

@@ -84,7 +84,7 @@ pub use nearfield_types::{
 pub use options::Options;
 pub use reader::Reader;
 pub use restore::{Replace, Restored, Verified};
-pub use snapshots::SnapshotPin;
 pub use snapshots::info::{SnapshotCollection, SnapshotFile, SnapshotInfo, SnapshotName};
+pub use snapshots::{SnapshotListing, SnapshotPin};
 pub use states::CollectionState;
 pub use tasks::{Task, TaskFilter, TaskId, TaskKind, TaskState};

@@ -126,7 +126,7 @@ impl Database {
     }
 
     /// Restores all collections of a snapshot of the whole database, with its aliases, under the names they had. Other collections and
-    /// aliases stay as they are; an alias of the snapshot is moved.
+    /// aliases stay as they are; an alias that stands for another collection now is moved with [`Replace::Existing`], and refused without.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Database {
     pub fn clone_collection(&self, source: &str, target: &str, progress: &Progress) -> Result<Restored> {
         check_name("collection", target).map_err(|e| Error::invalid(e.to_string()))?;
         let targets = [(0, target.to_owned())];
-        self.shared.check_targets(&targets, Replace::Never)?;
+        self.shared.check_targets(&targets, &[], Replace::Never)?;
         let source = self.collection(source)?;
         let hold = self.shared.store.hold();
         let name = SnapshotName::of(source.name(), "clone");
@@ -248,8 +248,13 @@ impl Shared {
     }
 
     /// Refuses a restore under names that are not to be had.
-    pub(crate) fn check_targets(&self, targets: &[(usize, String)], replace: Replace) -> Result<()> {
-        plan(&*self.ledger()?, targets, &[], &[], replace).map(drop)
+    pub(crate) fn check_targets(
+        &self,
+        targets: &[(usize, String)],
+        aliases: &[(String, String)],
+        replace: Replace,
+    ) -> Result<()> {
+        plan(&*self.ledger()?, targets, aliases, &[], replace).map(drop)
     }
 
     /// As [`Shared::restore`], of files whose digests are known to hold.
@@ -460,6 +465,16 @@ fn plan(
     for (alias, name) in aliases {
         if value.collections.contains_key(alias) {
             return Err(Error::new(ErrorKind::Exists, format!("collection '{alias}' already exists")));
+        }
+        if !value.collections.contains_key(name) {
+            // A catalog with such an alias could not be opened again.
+            let context = format!("alias '{alias}' stands for '{name}', which is not restored with it");
+            return Err(Error::invalid(context));
+        }
+        if let Some(live) = value.aliases.get(alias).filter(|live| *live != name && replace == Replace::Never)
+        {
+            let context = format!("alias '{alias}' already exists and stands for '{live}'");
+            return Err(Error::new(ErrorKind::Exists, context));
         }
         value.aliases.insert(alias.clone(), name.clone());
     }

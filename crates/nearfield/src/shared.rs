@@ -299,6 +299,33 @@ impl Shared {
         Ok(shard)
     }
 
+    /// Does `work` with a collection that is closed, and opened for this alone. Nobody opens or deletes it meanwhile.
+    pub(crate) fn with_closed<T>(
+        &self,
+        name: &str,
+        uuid: [u8; 16],
+        work: impl FnOnce(&Shard) -> Result<T>,
+    ) -> Result<T> {
+        let slot = self.slots.get(uuid).ok_or_else(|| gone(name))?;
+        let _turn = slot.turn();
+        let _no_close = self.loads.read();
+        self.check_open()?;
+        match slot.state() {
+            SlotState::Closed => {}
+            SlotState::Gone => return Err(gone(name)),
+            // It was opened meanwhile: whoever asks again is served.
+            _ => {
+                let context = format!("collection {name:?} was opened meanwhile: try again");
+                return Err(Error::new(ErrorKind::Busy, context));
+            }
+        }
+        let shard = self.open_shard(uuid, name)?;
+        let done = work(&shard);
+        let closed = shard.close();
+        let done = done?;
+        closed.map(|()| done)
+    }
+
     fn open_shard(&self, uuid: [u8; 16], name: &str) -> Result<Arc<Shard>> {
         let opened = Shard::open(&self.dir, &shard_folder(uuid), uuid, self.collection_options());
         let (shard, report) = opened.map_err(|e| e.within(format_args!("collection {name:?}")))?;

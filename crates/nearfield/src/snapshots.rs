@@ -10,9 +10,10 @@ pub(crate) mod body;
 pub(crate) mod info;
 mod read;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use nearfield_collection::{Error, ErrorKind, Result, store_error};
+use nearfield_collection::{Collection as Shard, Error, ErrorKind, Result, store_error};
 use nearfield_snapshot::{Entry, Expect, Hold, Manifest, Pins, SnapshotStore};
 use nearfield_types::Uuid;
 use nearfield_types::limits::{SNAPSHOT_DESCRIPTION_BYTES_MAX, SNAPSHOTS_MAX};
@@ -27,6 +28,16 @@ use crate::shared::Shared;
 pub(crate) const SNAPSHOTS_FOLDER: &str = "snapshots";
 /// How often the collections of a database are taken down before a user who creates and deletes all the time is told so.
 const LOOKS: u32 = 5;
+
+/// The snapshots that there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SnapshotListing {
+    /// Those that can be told: the ones of the database first, then by collection and name.
+    pub names: Vec<SnapshotName>,
+    /// What could not be read, naming the file. While it is there nothing of any snapshot is removed; [`Database::drop_snapshot`] ends it, by
+    /// the name that the snapshot had.
+    pub damaged: Vec<String>,
+}
 
 /// A promise to keep the data of a snapshot for a time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +77,8 @@ impl Database {
         self.collection(collection)?.create_snapshot(name, description)
     }
 
-    /// Takes all collections down, each as it is now, with the aliases. Names and aliases are of one moment.
+    /// Takes all collections down, each as it is now, with the aliases. Names and aliases are of one moment. Closed ones are in it too: they
+    /// are opened for nobody else meanwhile.
     ///
     /// # Errors
     ///
@@ -83,17 +95,26 @@ impl Database {
     /// All collections as they are now, under `hold`.
     pub(crate) fn capture_all(&self, hold: &Hold, name: SnapshotName, description: &str) -> Result<Known> {
         name.check()?;
+        let named = || -> Result<(BTreeMap<String, [u8; 16]>, BTreeMap<String, String>)> {
+            let ledger = self.shared.ledger()?;
+            Ok((ledger.value.collections.clone(), ledger.value.aliases.clone()))
+        };
         for _ in 0..LOOKS {
-            let (names, aliases) = (self.collections(), self.aliases());
+            let before = named()?;
             let captured: Result<Vec<_>> =
-                names.iter().map(|name| self.collection(name)?.capture(hold)).collect();
+                before.0.iter().map(|(name, uuid)| self.shared.capture_one(name, *uuid, hold)).collect();
             let captured = match captured {
-                // It was deleted meanwhile.
-                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                // It was deleted, opened or closed meanwhile.
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Busy | ErrorKind::Closed) =>
+                {
+                    continue;
+                }
                 captured => captured?,
             };
-            if (self.collections(), self.aliases()) == (names, aliases.clone()) {
-                return self.shared.described(name, description, captured, aliases);
+            // Names alone would not tell one collection from another that took its name.
+            if named()? == before {
+                return self.shared.described(name, description, captured, before.1.into_iter().collect());
             }
         }
         let context = "collections or aliases were changed all the time: try again later";
@@ -119,6 +140,16 @@ impl Database {
         self.shared.list("")
     }
 
+    /// As [`Database::snapshots`] (with `collection`) and [`Database::all_snapshots`], with those that are healthy beside what is damaged.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unavailable`] if the disk failed.
+    pub fn snapshot_listing(&self, collection: Option<&str>) -> Result<SnapshotListing> {
+        let prefix = collection.map_or(String::new(), |name| format!("{name}/"));
+        self.shared.listing(&prefix)
+    }
+
     /// What a snapshot is.
     ///
     /// # Errors
@@ -128,7 +159,7 @@ impl Database {
         Ok(self.shared.known(name, None)?.info())
     }
 
-    /// Drops a snapshot; false if there was none. What nothing else keeps is removed: not what another snapshot shares or a pin keeps, and
+    /// Drops a snapshot, a damaged one too; false if there was none. What nothing else keeps is removed: not what another snapshot shares or a pin keeps, and
     /// never anything of a live collection.
     ///
     /// # Errors
@@ -201,13 +232,20 @@ impl Collection {
 
     /// The collection as it is now, its files in the store under `hold`.
     pub(crate) fn capture(&self, hold: &Hold) -> Result<(Part, Vec<Entry>)> {
-        let captured = self.shard().capture(&*self.shared().store, hold)?;
+        self.shared().capture(self.name(), self.shard(), hold)
+    }
+}
+
+impl Shared {
+    /// A collection, by the name it goes under, as it is now, its files in the store under `hold`.
+    fn capture(&self, name: &str, shard: &Shard, hold: &Hold) -> Result<(Part, Vec<Entry>)> {
+        let captured = shard.capture(&*self.store, hold)?;
         let uuid = captured.manifest.collection;
         let prefix = Uuid::from_bytes(uuid);
         let files = captured.files.into_iter();
         let files = files.map(|entry| Entry { path: format!("{prefix}/{}", entry.path), ..entry }).collect();
         let part = Part {
-            name: self.name().to_owned(),
+            name: name.to_owned(),
             uuid,
             seq: captured.seq.0,
             points: captured.points,
@@ -215,9 +253,17 @@ impl Collection {
         };
         Ok((part, files))
     }
-}
 
-impl Shared {
+    /// The collection of this uuid as it is now. One that is closed is opened for nobody else, and stays closed.
+    fn capture_one(&self, name: &str, uuid: [u8; 16], hold: &Hold) -> Result<(Part, Vec<Entry>)> {
+        match self.find(uuid) {
+            Err(error) if error.kind() == ErrorKind::Closed => {
+                self.with_closed(name, uuid, |shard| self.capture(name, shard, hold))
+            }
+            found => self.capture(name, &found?.1, hold),
+        }
+    }
+
     /// Refuses a snapshot that cannot be made, before any work.
     pub(crate) fn check_new(&self, name: &SnapshotName, description: &str) -> Result<()> {
         let _open = self.ledger()?;
@@ -283,13 +329,22 @@ impl Shared {
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<SnapshotName>> {
+        let listing = self.listing(prefix)?;
+        match listing.damaged.first() {
+            None => Ok(listing.names),
+            Some(damage) => {
+                let context =
+                    format!("the list of snapshots: {damage}; nothing is removed while it is there");
+                Err(Error::new(ErrorKind::Corrupt, context))
+            }
+        }
+    }
+
+    fn listing(&self, prefix: &str) -> Result<SnapshotListing> {
         let _open = self.ledger()?;
         let listing = self.store.list(prefix).map_err(store_error)?;
-        if let Some(damage) = listing.damaged.first() {
-            let context = format!("the list of snapshots: {damage}; nothing is removed while it is there");
-            return Err(Error::new(ErrorKind::Corrupt, context));
-        }
-        Ok(listing.names.iter().filter_map(|key| SnapshotName::parse(key)).collect())
+        let names = listing.names.iter().filter_map(|key| SnapshotName::parse(key)).collect();
+        Ok(SnapshotListing { names, damaged: listing.damaged })
     }
 }
 

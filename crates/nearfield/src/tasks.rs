@@ -317,7 +317,7 @@ impl Database {
 }
 
 /// Refuses what is asked of the tasks of a database that was closed.
-fn closed() -> Error {
+pub(crate) fn closed() -> Error {
     Error::new(
         ErrorKind::Cancelled,
         "the database was closed; what may be repeated is taken up at its next opening",

@@ -112,6 +112,71 @@ fn a_database_travels_with_its_aliases() {
 }
 
 #[test]
+fn aliases_come_only_where_everything_keeps_its_name() {
+    let db = Database::in_memory().unwrap();
+    drop(books(&db, 7));
+    db.set_alias("now", "books").unwrap();
+    let mut bytes = Vec::new();
+    db.dump("dump", &mut bytes, &Progress::default()).unwrap();
+    let dir = MemoryDir::new();
+    let open = || Database::open_in(dir.clone(), "test", options()).unwrap();
+    let recover = |db: &Database, of: Option<&str>, target: Option<&str>, replace| {
+        db.recover_archive(&mut &bytes[..], None, of, target, replace, &Progress::default())
+    };
+    let other = open();
+    recover(&other, None, Some("copy"), Replace::Never).unwrap();
+    recover(&other, Some("books"), Some("more"), Replace::Never).unwrap();
+    recover(&other, Some("books"), None, Replace::Never).unwrap();
+    other.close().unwrap();
+    let other = open();
+    assert_eq!((other.collections().len(), other.aliases()), (3, vec![]));
+    assert!(other.delete_collection("books").unwrap());
+    // An alias that is in use is moved only by somebody who says so.
+    other.set_alias("now", "copy").unwrap();
+    let refused = recover(&other, None, None, Replace::Never).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Exists, "{refused}");
+    assert!(refused.to_string().contains("'now'") && refused.to_string().contains("'copy'"), "{refused}");
+    assert_eq!(other.aliases(), [("now".to_owned(), "copy".to_owned())]);
+    recover(&other, None, None, Replace::Existing).unwrap();
+    other.close().unwrap();
+    assert_eq!(open().aliases(), [("now".to_owned(), "books".to_owned())]);
+}
+
+#[test]
+fn a_damaged_object_in_the_store_is_replaced_by_a_good_one() {
+    let (bytes, _) = archive();
+    let dir = MemoryDir::new();
+    let db = Database::open_in(dir.clone(), "test", options()).unwrap();
+    upload(&db, &bytes).unwrap();
+    let damage = |shorter: usize| {
+        for entry in dir.list("snapshots/objects").unwrap() {
+            let path = format!("snapshots/objects/{}", entry.name);
+            let mut bytes = dir.open(&path).unwrap().to_vec();
+            bytes.truncate(bytes.len() - shorter);
+            *bytes.last_mut().unwrap() ^= 1;
+            dir.replace(&path, &bytes).unwrap();
+        }
+    };
+    for shorter in [0, 1] {
+        damage(shorter);
+        let recover = db.recover_archive(
+            &mut &bytes[..],
+            None,
+            None,
+            Some("again"),
+            Replace::Existing,
+            &Progress::default(),
+        );
+        recover.unwrap();
+        assert_eq!(db.collection("again").unwrap().count().unwrap(), 39);
+        damage(shorter);
+        let name = format!("number-{shorter}");
+        db.upload_snapshot(&mut &bytes[..], Some(&name), None, &Progress::default()).unwrap();
+        db.verify_snapshot(&SnapshotName::of("books", &name), &Progress::default()).unwrap();
+    }
+}
+
+#[test]
 fn an_archive_that_does_not_fit_is_refused_before_it_fills_the_disk() {
     let (bytes, _) = archive();
     let dir = MemoryDir::with_capacity(1 << 20);

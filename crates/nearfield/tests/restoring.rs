@@ -220,6 +220,34 @@ fn replacing_switches_the_name_and_shuts_the_old() {
 }
 
 #[test]
+fn closed_collections_are_in_a_snapshot_of_all_and_stay_closed() {
+    let dir: Arc<dyn Dir> = MemoryDir::new();
+    let db = open(&dir);
+    for (name, count) in [("a", 10), ("b", 20)] {
+        let made = db.create_collection(name, config()).unwrap();
+        made.upsert(points(0..count)).unwrap();
+    }
+    db.close_collection("b").unwrap();
+    for round in ["one", "two"] {
+        let info = db.create_full_snapshot(round, "").unwrap();
+        assert_eq!(info.collections.iter().map(|part| part.points).collect::<Vec<_>>(), [10, 20]);
+        assert_eq!(db.collection("b").unwrap_err().kind(), ErrorKind::Closed);
+    }
+    db.dump("dump", &mut Vec::new(), &Progress::default()).unwrap();
+    db.restore_snapshot_with(
+        &SnapshotName::full("two"),
+        Some("b"),
+        "c",
+        Replace::Never,
+        &Progress::default(),
+    )
+    .unwrap();
+    assert_eq!(db.collection("c").unwrap().count().unwrap(), 20);
+    assert_eq!(db.open_collection("b").unwrap().count().unwrap(), 20);
+    db.create_full_snapshot("three", "").unwrap();
+}
+
+#[test]
 fn a_database_comes_back_with_its_aliases() {
     let dir: Arc<dyn Dir> = MemoryDir::new();
     let db = open(&dir);

@@ -66,9 +66,9 @@ pub enum Source<'a> {
     /// A finished, durable file of the directory that the store lies in. It is given a second name where the store can; otherwise the
     /// answer is [`Put::Refused`], quickly, and the caller hands in the bytes when it has time. Its digest is believed.
     File(&'a str),
-    /// These bytes, which are compared with the digest.
+    /// These bytes, which are compared with the digest, and take the place of the object if that is there and damaged.
     Bytes(&'a [u8]),
-    /// As many bytes as the object has, which are read and compared with the digest, also where the object is there already.
+    /// As many bytes as the object has, which are read and compared with the digest, also where the object is there already; otherwise as [`Source::Bytes`].
     Stream(&'a mut dyn Read),
 }
 

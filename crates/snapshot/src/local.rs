@@ -133,13 +133,26 @@ impl LocalStore {
         }
     }
 
-    /// Writes bytes as an object: whole and durable before it has its name.
+    /// Writes bytes as an object: whole and durable before it has its name. One that is there and damaged gives way to them.
     fn copy_in(&self, object: &Object, bytes: &mut dyn Read) -> Result<Put> {
-        if self.look(object)?.is_some() {
-            return hashed(object, bytes, |_, _| Ok(())).map(|()| Put::There);
-        }
+        let path = self.object_path(object.digest);
+        let there = match self.look(object) {
+            Ok(Some(region)) => Some(object.check(&path, &region)),
+            Ok(None) => None,
+            Err(error) => Some(Err(error)),
+        };
+        let is_damaged = match there {
+            Some(Ok(())) => return hashed(object, bytes, |_, _| Ok(())).map(|()| Put::There),
+            Some(Err(StoreError::Damaged { .. })) => true,
+            Some(Err(error)) => return Err(error),
+            None => false,
+        };
         let spare = copy(&*self.dir, &self.objects(), &self.spares, object, bytes)?;
-        match self.dir.rename(&spare, &self.object_path(object.digest)) {
+        let named = match is_damaged {
+            true => self.dir.overwrite(&spare, &path),
+            false => self.dir.rename(&spare, &path),
+        };
+        match named {
             Ok(()) => Ok(Put::Copied),
             Err(error) => {
                 let _ = self.dir.remove(&spare);
@@ -242,10 +255,14 @@ impl SnapshotStore for LocalStore {
     fn retract(&self, name: &str, expect: Expect) -> Result<bool> {
         refs::check_name(name)?;
         let _gate = self.gate.lock();
-        if self.expected(name, expect)?.is_none() {
+        // Whatever it stands for: a damaged one must not stay for ever.
+        if expect != Expect::Any && self.expected(name, expect)?.is_none() {
             return Ok(false);
         }
-        self.dir.remove(&format!("{}/{}", self.refs(), refs::file_name(name)))?;
+        match self.dir.remove(&format!("{}/{}", self.refs(), refs::file_name(name))) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+            removed => removed?,
+        }
         self.dir.sync_dir(&self.refs())?;
         Ok(true)
     }

@@ -134,7 +134,16 @@ fn an_archive_moves_points_out() {
     place.text("import db words --vectors v.npy --payload p.jsonl --ids key");
     let words = "archive db words old.jsonl --filter {\"must\":{\"key\":\"n\",\"range\":{\"lt\":100}}}";
     assert_eq!(place.json(&format!("{words} --keep"))["deleted"], 0);
-    let done = place.json(words);
+    // Its points may be nowhere else.
+    let before = place.read("old.jsonl");
+    for again in [words.to_owned(), format!("{words} --keep")] {
+        assert!(place.error(&again)["message"].as_str().unwrap().contains("is there already"));
+    }
+    assert_eq!(
+        (place.read("old.jsonl"), place.json("count db words")["points"].as_u64()),
+        (before, Some(500))
+    );
+    let done = place.json(&words.replace("old.jsonl", "out.jsonl"));
     assert_eq!((done["points"].as_u64(), done["deleted"].as_u64()), (Some(100), Some(100)));
     assert_eq!(place.json("count db words")["points"], 400);
     place.json("import db words --from old.jsonl");

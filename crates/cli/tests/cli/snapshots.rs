@@ -50,6 +50,29 @@ fn a_snapshot_is_made_shown_proved_restored_and_dropped() {
 }
 
 #[test]
+fn a_damaged_snapshot_hides_no_other_and_can_be_dropped() {
+    let place = place();
+    place.json("snapshot db create monday --collection words");
+    let refs =
+        || std::fs::read_dir(place.path("db/snapshots/refs")).unwrap().map(|entry| entry.unwrap().path());
+    let damaged = refs().next().unwrap();
+    place.json("snapshot db create tuesday --collection words");
+    std::fs::write(&damaged, "no name").unwrap();
+    let listed = place.json("snapshot db list");
+    assert_eq!(
+        (listed["snapshots"].as_array().unwrap().len(), listed["damaged"].as_array().unwrap().len()),
+        (1, 1)
+    );
+    assert!(listed["damaged"][0].as_str().unwrap().contains("snapshots/refs/"), "{listed}");
+    assert!(place.text("snapshot db list").contains("damaged"));
+    place.json("snapshot db verify tuesday");
+    assert_eq!(place.error("snapshot db verify monday --collection words")["kind"], "Corrupt");
+    assert_eq!(place.error("snapshot db drop wednesday --collection words")["kind"], "NotFound");
+    assert_eq!(place.json("snapshot db drop monday --collection words")["dropped"], true);
+    assert_eq!(place.json("snapshot db list")["damaged"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn archives_and_dumps_travel() {
     let place = place();
     place.json("collections db alias now words");
@@ -66,6 +89,9 @@ fn archives_and_dumps_travel() {
     assert_ne!(dumped["sha256"], made["sha256"]);
     place.json("snapshot whole recover all.tar");
     assert_eq!(place.json("count whole now")["points"], 500);
+    place.write("one.tar.sha256", "\n");
+    let refused = place.error("snapshot other recover one.tar --as fourth");
+    assert!(refused["message"].as_str().unwrap().contains("one.tar.sha256 is empty"), "{refused}");
     // A checksum beside it that is another's.
     place.write("one.tar.sha256", format!("{}  one.tar\n", "0".repeat(64)));
     let error = place.error("snapshot other recover one.tar --as fourth");

@@ -121,13 +121,52 @@ fn damage_in_an_object_is_named() {
         file(&*dir, &path, bytes);
         let text = store.get(&object).unwrap_err().to_string();
         assert!(text.contains(&path) && text.contains(words), "{text}");
-        assert!(store.put(&hold, &object, Source::Bytes(b"1234")).is_err());
     }
     dir.remove(&path).unwrap();
     file(&*dir, &path, b"1235");
     let region = store.get(&object).unwrap();
     assert!(object.check(&path, &region).unwrap_err().to_string().contains("digest"));
     assert!(store.place(&object, &*MemoryDir::new(), "x").is_err(), "a copy is compared");
+}
+
+#[test]
+fn a_damaged_object_gives_way_to_its_bytes() {
+    let dir = MemoryDir::new();
+    let (store, _) = open(dir.clone());
+    let (hold, object) = (store.hold(), Object::of(b"1234"));
+    store.put(&hold, &object, Source::Bytes(b"1234")).unwrap();
+    let path = format!("data/snapshots/objects/{}", object.digest);
+    for damaged in [&b"123"[..], b"12345", b"1235", b""] {
+        dir.remove(&path).unwrap();
+        file(&*dir, &path, damaged);
+        assert!(store.put(&hold, &object, Source::Bytes(b"1235")).is_err());
+        assert_eq!(&dir.open(&path).unwrap()[..], damaged, "wrong bytes change nothing");
+        assert_eq!(store.put(&hold, &object, Source::Stream(&mut &b"1234rest"[..])).unwrap(), Put::Copied);
+        assert_eq!(&store.get(&object).unwrap()[..], b"1234");
+        assert_eq!(store.put(&hold, &object, Source::Bytes(b"1234")).unwrap(), Put::There);
+    }
+    assert_eq!(objects(&*dir).len(), 1);
+}
+
+#[test]
+fn a_damaged_name_hides_no_other_and_can_be_dropped() {
+    let dir = MemoryDir::new();
+    let (store, _) = open(dir.clone());
+    let hold = store.hold();
+    for name in ["a", "b"] {
+        store.publish(&hold, name, &Manifest::default(), Expect::Absent).unwrap();
+    }
+    let path = format!("data/snapshots/refs/{}", crate::refs::file_name("a"));
+    dir.remove(&path).unwrap();
+    file(&*dir, &path, b"no name");
+    let listing = store.list("").unwrap();
+    assert_eq!((listing.names.len(), listing.damaged.len()), (1, 1));
+    assert!(matches!(store.retract("a", Expect::Absent), Err(StoreError::Damaged { .. })));
+    assert!(store.retract("a", Expect::Any).unwrap());
+    assert!(!store.retract("a", Expect::Any).unwrap());
+    assert!(store.list("").unwrap().damaged.is_empty());
+    store.sweep().unwrap();
+    assert!(store.resolve("b", None).unwrap().is_some());
 }
 
 #[test]
