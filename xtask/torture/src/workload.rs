@@ -244,6 +244,13 @@ impl Stream {
                 let config = self.world.config(&spare).clone();
                 Op::Create(spare, config)
             }
+            4..=5 => Op::Drop(spare),
+            6..=8 => {
+                let even = ["c0", "s0", "s2"];
+                let odd = ["c1", "s1"];
+                let target = if alias == ALIASES[0] { one_of(random, &even) } else { one_of(random, &odd) };
+                Op::SetAlias(alias, target.to_owned())
+            }
             _ => Op::DropAlias(alias),
         }
     }
