@@ -246,7 +246,14 @@ impl<'a> Exported<'a> {
                     let message = format!("point {} has no vector, which this format cannot say", record.id);
                     return Err(Failure::invalid(message).advise("export it with --format jsonl"));
                 };
-                let mut entry = format!("{{\"id\":{},\"vector\":", Json::from(record.id.to_string()));
+                let PointId::String(id) = &record.id else {
+                    // As text, the number 7 would be the text "7", which may be another point.
+                    let message = format!("the id {} is no text, which this format cannot say", record.id);
+                    return Err(
+                        Failure::invalid(message).advise("export it with --format jsonl or --format npy")
+                    );
+                };
+                let mut entry = format!("{{\"id\":{},\"vector\":", Json::from(id.to_string()));
                 write_numbers(&mut entry, row);
                 if let Some(payload) = record.payload.as_ref().filter(|payload| !payload.is_empty()) {
                     entry.push_str(",\"metadata\":");

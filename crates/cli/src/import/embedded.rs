@@ -75,6 +75,19 @@ impl<R: BufRead> Elements<R> {
         serde_json::from_slice(&head).map_err(|error| self.refused(&error.to_string()))
     }
 
+    /// Reads what stands after the list, to the end of the file; returns it as an object.
+    fn tail(&mut self) -> Outcome<Json> {
+        let mut tail = b"{\"\":0".to_vec();
+        while let Some(byte) = self.byte()? {
+            if tail.len() == HEAD_BYTES_MAX {
+                return Err(self.refused("there is too much after the list of vectors"));
+            }
+            tail.push(byte);
+        }
+        serde_json::from_slice(&tail)
+            .map_err(|error| self.refused(&format!("after the list of vectors: {error}")))
+    }
+
     /// The next element; nothing after the last.
     fn next(&mut self) -> Outcome<Option<&str>> {
         self.text.clear();
@@ -132,10 +145,15 @@ pub(crate) fn survey(label: &str, source: impl Read) -> Outcome<(CollectionConfi
     let located = |failure: Failure| failure.within(label);
     let head = elements.head().map_err(located)?;
     let first = elements.offset;
-    let dim = head["dim"].as_u64().and_then(|dim| usize::try_from(dim).ok());
-    let dim =
-        dim.ok_or_else(|| Failure::invalid(format!("{label}: dim is missing before the list of vectors")))?;
-    let metric = match head["metric"].as_str() {
+    let mut count = 0;
+    while elements.next().map_err(located)?.is_some() {
+        count += 1;
+    }
+    let tail = elements.tail().map_err(located)?;
+    let of = |key: &str| if head[key].is_null() { &tail[key] } else { &head[key] };
+    let dim = of("dim").as_u64().and_then(|dim| usize::try_from(dim).ok());
+    let dim = dim.ok_or_else(|| Failure::invalid(format!("{label}: dim is missing")))?;
+    let metric = match of("metric").as_str() {
         None | Some("cosine") => Metric::Cosine,
         Some("euclidean") => Metric::Euclid,
         Some("dot_product") => Metric::Dot,
@@ -143,10 +161,6 @@ pub(crate) fn survey(label: &str, source: impl Read) -> Outcome<(CollectionConfi
     };
     let config = CollectionConfig::new(dim, metric);
     config.check()?;
-    let mut count = 0;
-    while elements.next().map_err(located)?.is_some() {
-        count += 1;
-    }
     Ok((config, count, first))
 }
 
@@ -236,6 +250,14 @@ mod tests {
     }
 
     #[test]
+    fn keys_after_the_list_count_too() {
+        let (config, count, _) =
+            survey("f", &br#"{"vectors":[{"id":"a","vector":[1,2]}] , "metric":"dot_product","dim":2} "#[..])
+                .unwrap();
+        assert_eq!((config, count), (CollectionConfig::new(2, Metric::Dot), 1));
+    }
+
+    #[test]
     fn other_files_are_refused() {
         for (text, part) in [
             ("", "ends before"),
@@ -246,6 +268,9 @@ mod tests {
             (r#"{"dim":2,"vectors":[1]}"#, "no object"),
             (r#"{"dim":2,"vectors":[{"#, "ends inside"),
             (r#"{"dim":0,"vectors":[]}"#, "dim is 0"),
+            (r#"{"dim":2,"vectors":[]"#, "after the list"),
+            (r#"{"dim":2,"vectors":[]}{"#, "after the list"),
+            (r#"{"dim":2,"vectors":[],"metric":"x"}"#, "metric \"x\""),
         ] {
             let error = survey("f", text.as_bytes()).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
