@@ -10,7 +10,6 @@ pub(crate) mod body;
 pub(crate) mod info;
 mod read;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use nearfield_collection::{Collection as Shard, Error, ErrorKind, Result, store_error};
@@ -20,6 +19,7 @@ use nearfield_types::limits::{SNAPSHOT_DESCRIPTION_BYTES_MAX, SNAPSHOTS_MAX};
 
 use self::body::{Body, Part};
 use self::info::{Known, SnapshotInfo, SnapshotName};
+use crate::catalog::Catalog;
 use crate::collection::Collection;
 use crate::database::Database;
 use crate::shared::Shared;
@@ -95,14 +95,19 @@ impl Database {
     /// All collections as they are now, under `hold`.
     pub(crate) fn capture_all(&self, hold: &Hold, name: SnapshotName, description: &str) -> Result<Known> {
         name.check()?;
-        let named = || -> Result<(BTreeMap<String, [u8; 16]>, BTreeMap<String, String>)> {
-            let ledger = self.shared.ledger()?;
-            Ok((ledger.value.collections.clone(), ledger.value.aliases.clone()))
+        let named = || -> Result<Catalog> {
+            let mut value = self.shared.ledger()?.value.clone();
+            // Whether one is closed changes nothing of what is in it.
+            value.closed.clear();
+            Ok(value)
         };
         for _ in 0..LOOKS {
             let before = named()?;
-            let captured: Result<Vec<_>> =
-                before.0.iter().map(|(name, uuid)| self.shared.capture_one(name, *uuid, hold)).collect();
+            let captured: Result<Vec<_>> = before
+                .collections
+                .iter()
+                .map(|(name, uuid)| self.shared.capture_one(name, *uuid, hold))
+                .collect();
             let captured = match captured {
                 // It was deleted, opened or closed meanwhile.
                 Err(error)
@@ -114,7 +119,12 @@ impl Database {
             };
             // Names alone would not tell one collection from another that took its name.
             if named()? == before {
-                return self.shared.described(name, description, captured, before.1.into_iter().collect());
+                return self.shared.described(
+                    name,
+                    description,
+                    captured,
+                    before.aliases.into_iter().collect(),
+                );
             }
         }
         let context = "collections or aliases were changed all the time: try again later";

@@ -150,6 +150,9 @@ pub(crate) fn survey(label: &str, source: impl Read) -> Outcome<(CollectionConfi
         count += 1;
     }
     let tail = elements.tail().map_err(located)?;
+    if !tail[LIST_KEY].is_null() {
+        return Err(Failure::invalid(format!("{label}: there are two lists of vectors")));
+    }
     let of = |key: &str| if head[key].is_null() { &tail[key] } else { &head[key] };
     let dim = of("dim").as_u64().and_then(|dim| usize::try_from(dim).ok());
     let dim = dim.ok_or_else(|| Failure::invalid(format!("{label}: dim is missing")))?;
