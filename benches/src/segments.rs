@@ -25,7 +25,7 @@ pub(crate) use collections::{MEASURE, measure as measure_collections};
 
 /// Results of a search.
 const K: usize = 10;
-/// So many fields are indexed while the set is loaded, of [`FIELDS`].
+/// So many fields are indexed while the set is loaded, of those of `filters`.
 const FIELDS_AT_LOAD: usize = 4;
 
 /// The parts by name.
