@@ -145,7 +145,7 @@ impl Database {
             )));
         }
         let mut value = ledger.value.clone();
-        let Some(uuid) = value.collections.remove(name) else { return ledger.check_sure().map(|()| false) };
+        let Some(uuid) = value.collections.remove(name) else { return Ok(false) };
         value.closed.remove(name);
         value.aliases.retain(|_, target| target != name);
         let committed = ledger.commit(value);
@@ -198,7 +198,7 @@ impl Database {
         let mut ledger = self.shared.ledger()?;
         let mut value = ledger.value.clone();
         if value.aliases.remove(alias).is_none() {
-            return ledger.check_sure().map(|()| false);
+            return Ok(false);
         }
         ledger.commit(value)?;
         Ok(true)

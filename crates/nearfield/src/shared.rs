@@ -88,7 +88,7 @@ impl Shared {
                         format!("the newest catalog is damaged ({why}): restore '{place}' from a copy");
                     return Err(Error::new(ErrorKind::Corrupt, context));
                 }
-                let mut ledger = Ledger { cell, version: found.version, value, is_doubtful: false };
+                let mut ledger = Ledger { cell, version: found.version, value };
                 if written == Written::First {
                     ledger.copy()?;
                 }
@@ -114,7 +114,7 @@ impl Shared {
                 dir.sync_dir("").map_err(|e| Error::io(format!("syncing '{place}'"), e))?;
                 let value = Catalog::default();
                 let version = cell.swap_if(None, &value.encode(Written::First))?;
-                let mut ledger = Ledger { cell, version, value, is_doubtful: false };
+                let mut ledger = Ledger { cell, version, value };
                 ledger.copy()?;
                 ledger
             }
