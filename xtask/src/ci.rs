@@ -33,7 +33,7 @@ const STEPS: &[Step] = &[
     ("demo, twice", demo),
     ("kills", |root| tools::task(root, "crash", list("--kills 300"))),
     ("power cuts", |root| tools::task(root, "crash", list("--images 20000"))),
-    ("failing calls", |root| tools::task(root, "crash", list("--faults 10"))),
+    ("failing calls", |root| tools::task(root, "crash", list("--faults 4 --seed 11"))),
     ("sabotage", |root| tools::task(root, "crash", list("--sabotage all"))),
     ("bitflip", |root| tools::task(root, "bitflip", Vec::new())),
     ("fuzz smoke", |root| tools::task(root, "fuzz", list("smoke"))),
